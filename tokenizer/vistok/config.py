@@ -1,0 +1,46 @@
+"""What a tokenizer is made of, as it stands in `config.json`; an unknown key is an error."""
+
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vistok.autoencoders.convolutional import ConvolutionalConfig
+from vistok_protocol.errors import ErrorCode, VistokError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class QuantizerConfig(BaseModel):
+    """A quantizer's class in `vistok.quantizers` and its keyword arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["FSQ", "LFQ", "VectorQuantize"]
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class TokenizerConfig(BaseModel):
+    """Everything but the weights.
+
+    Attributes:
+        quality: measured figures by name, such as `psnr`; None where nobody measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["vistok-tokenizer-1"] = "vistok-tokenizer-1"
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    kind: Literal["image"] = "image"
+    autoencoder: ConvolutionalConfig
+    quantizer: QuantizerConfig
+    licence: str = "unspecified"
+    quality: dict[str, float] | None = None
+
+
+def parse(model: type[Model], values: object, source: str) -> Model:
+    """Validate values read from `source`, naming each wrong key in one sentence."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'top level'}: {f['msg']}" for f in error.errors())
+        raise VistokError(ErrorCode.INVALID_REQUEST, f"{source} is not a valid {model.__name__}: {faults}") from None

@@ -1,0 +1,101 @@
+"""FSQ: each latent channel is bounded and rounded to one of a few levels (Mentzer et al., arXiv:2309.15505).
+
+There is no codebook to train and no loss. An id is the mixed-radix number of the rounded channels,
+the first channel least significant.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vistok_protocol.errors import ErrorCode, VistokError
+from vistok.quantizers.base import Quantized, Quantizer
+from vistok.quantizers.gradients import straight_through
+
+# The bound is stretched by this share so that the outermost levels can be reached.
+_STRETCH = 1e-3
+
+
+class FSQOutput(NamedTuple):
+    """What calling an `FSQ` gives."""
+
+    codes: Tensor
+    """As the input, values in [-1, 1]; `(levels // 2)` steps on each side of zero."""
+    indices: Tensor
+    """int32, the input's shape without its channel axis."""
+
+
+class FSQ(Quantizer):
+    """Finite scalar quantization.
+
+    Args:
+        levels: number of values of each latent channel, at least 3 each.
+        dim: channels of the feature map; where it differs from `len(levels)`, linear layers project
+            in and out. Default: `len(levels)`.
+        channel_first: read three-axis inputs as `(b d n)`; inputs of four axes and more always are.
+    """
+
+    def __init__(self, levels: Sequence[int], dim: int | None = None, channel_first: bool = False) -> None:
+        super().__init__()
+        if not levels or min(levels) < 3:
+            raise VistokError(ErrorCode.INVALID_REQUEST, f"FSQ needs levels of at least 3, got {list(levels)}")
+        self.levels = tuple(levels)
+        self.dim = len(levels) if dim is None else dim
+        self.vocabulary_size = prod(levels)
+        self.codebooks = 1
+        self.channel_first = channel_first
+        projects = self.dim != len(levels)
+        self.project_in = nn.Linear(self.dim, len(levels)) if projects else nn.Identity()
+        self.project_out = nn.Linear(len(levels), self.dim) if projects else nn.Identity()
+        self._register_constants()
+
+    def _register_constants(self) -> None:
+        sizes = torch.tensor(self.levels, dtype=torch.float32)
+        half_width = (sizes - 1) * (1 + _STRETCH) / 2
+        # An even number of levels has no middle one: shift by half a step so that rounding sees whole numbers.
+        offset = torch.where(sizes % 2 == 0, 0.5, 0.0)
+        constants = {
+            "half_width": half_width,
+            "offset": offset,
+            "shift": torch.atanh(offset / half_width),
+            "steps": sizes // 2,
+            "sizes": torch.tensor(self.levels),
+            "basis": torch.tensor([prod(self.levels[:i]) for i in range(len(self.levels))]),
+        }
+        for name, value in constants.items():
+            self.register_buffer(f"_{name}", value, persistent=False)
+
+    def forward(self, z: Tensor) -> FSQOutput:
+        """Quantize `(b *space d)`, `(b d *space)` or `(b d)`; any floating dtype, computed in float32."""
+        codes, indices, _ = self._flexible(z, self.channel_first or z.ndim >= 4)
+        return FSQOutput(codes.to(z.dtype), indices.int())
+
+    def indices_to_codes(self, indices: Tensor) -> Tensor:
+        """Decode indices `(b n)` to `(b n d)`, or `(b *space)` with two axes of space or more to `(b d *space)`."""
+        codes = self.lookup(indices)
+        return codes if self.channel_first or indices.ndim >= 3 else codes.movedim(1, -1)
+
+    def _quantize(self, tokens: Tensor) -> Quantized:
+        bounded, rounded = self._round(tokens)
+        codes = self.project_out(straight_through(bounded, rounded) / self._steps)
+        return Quantized(codes, self._number(rounded), tokens.new_zeros(()))
+
+    def _ids(self, tokens: Tensor) -> Tensor:
+        return self._number(self._round(tokens)[1])
+
+    def _codes(self, ids: Tensor) -> Tensor:
+        digits = ids.unsqueeze(-1) // self._basis % self._sizes
+        return self.project_out((digits - self._steps) / self._steps)
+
+    def _round(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        # Half precision moves values across rounding boundaries, so autocast must not reach in here.
+        with torch.autocast(tokens.device.type, enabled=False):
+            latents = self.project_in(tokens.float())
+            bounded = torch.tanh(latents + self._shift) * self._half_width - self._offset
+            return bounded, bounded.round()
+
+    def _number(self, rounded: Tensor) -> Tensor:
+        return ((rounded + self._steps).long() * self._basis).sum(dim=-1)

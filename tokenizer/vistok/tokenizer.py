@@ -1,0 +1,199 @@
+"""The tokenizer: an autoencoder, a quantizer between its halves, and the pixel convention [-1, 1]."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vistok import quantizers
+from vistok.autoencoders.convolutional import ConvolutionalAutoencoder
+from vistok.checkpoints.fingerprint import fingerprint
+from vistok.config import TokenizerConfig
+from vistok.quantizers.base import Quantized, Quantizer
+from vistok_protocol.errors import ErrorCode, VistokError
+
+
+class VisualTokenizer(nn.Module):
+    """Pictures to ids and back.
+
+    Letters: `b` batch, `h w` rows and columns of the grid, `H W` of the picture (`H = factor * h`), `d`
+    latent channels, `k` codebooks (an axis only where there are several). Inference runs in eval mode and
+    without gradients, and the ids of a picture do not depend on the rest of its batch.
+    """
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.autoencoder = ConvolutionalAutoencoder(config.autoencoder)
+        self.quantizer = _build_quantizer(config)
+        self.to(memory_format=torch.channels_last)
+        self.eval()
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, device: str | torch.device = "cpu") -> Self:
+        """Load a bundled tokenizer by its name, or any saved one from its folder."""
+        from vistok.checkpoints.native import load
+
+        config, weights = load(name_or_folder)
+        tokenizer = cls(config)
+        tokenizer.load_weights(weights, source=str(name_or_folder))
+        return tokenizer.to(device)
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write `config.json` and `model.safetensors`; floating weights are stored as `dtype`."""
+        from vistok.checkpoints.native import save
+
+        save(folder, self.config, self.state_dict(), dtype)
+
+    def load_weights(self, weights: dict[str, Tensor], source: str) -> None:
+        """Take over all weights, or refuse with the names that are missing, unexpected or of another shape."""
+        try:
+            self.load_state_dict(weights)
+        except RuntimeError as error:
+            raise VistokError(
+                ErrorCode.INVALID_REQUEST, f"the weights of {source} do not fit its config: {error}"
+            ) from None
+
+    @property
+    def name(self) -> str:
+        """The name under which the service offers it."""
+        return self.config.name
+
+    @property
+    def kind(self) -> str:
+        """What it tokenizes: "image"."""
+        return self.config.kind
+
+    @property
+    def factor(self) -> int:
+        """Pixels per id, along height and along width."""
+        return self.autoencoder.factor
+
+    @property
+    def latent_dim(self) -> int:
+        """Channels `d` of the feature map and of the codes."""
+        return self.autoencoder.latent_dim
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of values one id can take."""
+        return self.quantizer.vocabulary_size
+
+    @property
+    def codebooks(self) -> int:
+        """Ids per position."""
+        return self.quantizer.codebooks
+
+    @property
+    def quantizer_name(self) -> str:
+        """The quantizer's family, as in `vistok.quantizers`."""
+        return self.config.quantizer.type
+
+    @property
+    def parameters_count(self) -> int:
+        """Number of trained numbers, codebooks included."""
+        return sum(p.numel() for p in self.parameters())
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that change whenever an id could mean another picture."""
+        return fingerprint(self.config, self.state_dict())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Quantized]:
+        """Training's round trip: pixels `(b 3 H W)` to their reconstruction and the quantizer's result."""
+        quantized = self.quantizer.quantize_map(self.autoencoder.encode(pixels))
+        return self.autoencoder.decode(quantized.codes), quantized
+
+    @torch.inference_mode()
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Give the ids `(b h w [k])` int64 of pictures `(b 3 H W)` floating, in [-1, 1]."""
+        self._check_pixels(pixels)
+        return torch.cat([self.quantizer.ids_of_map(f) for f in self._one_by_one(self._features, pixels)])
+
+    @torch.inference_mode()
+    def decode(self, ids: Tensor) -> Tensor:
+        """Give the pictures `(b 3 H W)` float32 in [-1, 1] of ids `(b h w [k])`."""
+        self.check_ids(ids)
+        return torch.cat(list(self._one_by_one(self._pictures, ids)))
+
+    @torch.inference_mode()
+    def quantize(self, features: Tensor) -> Tensor:
+        """Give the ids `(b h w [k])` of feature maps `(b d h w)`, finite and floating: the quantizer alone."""
+        if features.ndim != 4 or not features.isfinite().all():
+            raise VistokError(
+                ErrorCode.INVALID_SHAPE,
+                f"expected a finite feature map (b d h w) with d = {self.latent_dim}, "
+                f"got {tuple(features.shape)}{'' if features.isfinite().all() else ' with values that are not finite'}",
+            )
+        return self.quantizer.ids_of_map(features.to(self.device))
+
+    @torch.inference_mode()
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Give the codes `(b d h w)` float32 of ids `(b h w [k])`: the quantizer alone."""
+        self.check_ids(ids)
+        return self.quantizer.lookup(ids.to(self.device, torch.int64))
+
+    def check_ids(self, ids: Tensor | np.ndarray) -> None:
+        """Refuse ids that are not whole numbers, not `(b h w [k])`, or outside [0, vocabulary_size)."""
+        rank = 3 if self.codebooks == 1 else 4
+        whole = ids.dtype.kind in "iu" if isinstance(ids, np.ndarray) else not ids.is_floating_point()
+        if not whole or ids.ndim != rank or 0 in ids.shape or (rank == 4 and ids.shape[-1] != self.codebooks):
+            expected = "(b h w)" if rank == 3 else f"(b h w {self.codebooks})"
+            raise VistokError(
+                ErrorCode.INVALID_SHAPE,
+                f"expected whole numbers {expected}, got {str(ids.dtype).removeprefix('torch.')} {tuple(ids.shape)}",
+            )
+        smallest, largest = int(ids.min()), int(ids.max())
+        if smallest < 0 or largest >= self.vocabulary_size:
+            wrong = smallest if smallest < 0 else largest
+            raise VistokError(
+                ErrorCode.ID_OUT_OF_RANGE,
+                f"expected ids from 0 to {self.vocabulary_size - 1} for {self.name}, got {wrong}",
+            )
+
+    def _check_pixels(self, pixels: Tensor) -> None:
+        fits = pixels.ndim == 4 and pixels.shape[1] == 3 and pixels.is_floating_point()
+        if not fits or 0 in pixels.shape or pixels.shape[2] % self.factor or pixels.shape[3] % self.factor:
+            raise VistokError(
+                ErrorCode.INVALID_SHAPE,
+                f"expected floating-point pictures (b 3 h w) with h and w multiples of {self.factor}, "
+                f"got {str(pixels.dtype).removeprefix('torch.')} {tuple(pixels.shape)}; "
+                "vistok.grids.encode_picture takes any size",
+            )
+
+    def _one_by_one(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Iterator[Tensor]:
+        """Run a network on each picture alone.
+
+        Convolutions choose their arithmetic by the shape of the batch, and a last bit can move an id over a
+        boundary: measured on CPUs, small pictures differ between batches of one and of two.
+        """
+        return (run(item.to(self.device)) for item in batch.split(1))
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        return self.autoencoder.encode(pixels.float().contiguous(memory_format=torch.channels_last))
+
+    def _pictures(self, ids: Tensor) -> Tensor:
+        return self.autoencoder.decode(self.quantizer.lookup(ids.long())).clamp(-1, 1)
+
+
+def _build_quantizer(config: TokenizerConfig) -> Quantizer:
+    family = getattr(quantizers, config.quantizer.type)
+    try:
+        quantizer = family(**config.quantizer.arguments)
+    except TypeError as error:
+        raise VistokError(ErrorCode.INVALID_REQUEST, f"{config.quantizer.type}: {error}") from None
+    if quantizer.dim != config.autoencoder.latent_dim:
+        raise VistokError(
+            ErrorCode.INVALID_SHAPE,
+            f"{config.name}: the quantizer takes {quantizer.dim} channels, "
+            f"the autoencoder gives {config.autoencoder.latent_dim}",
+        )
+    return quantizer
