@@ -42,5 +42,9 @@ def parse(model: type[Model], values: object, source: str) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'top level'}: {f['msg']}" for f in error.errors())
-        raise VistokError(ErrorCode.INVALID_REQUEST, f"{source} is not a valid {model.__name__}: {faults}") from None
+        faults = "; ".join(
+            f"{'.'.join(map(str, f['loc'])) or 'top level'}: {f['msg']}" for f in error.errors()
+        )
+        raise VistokError(
+            ErrorCode.INVALID_REQUEST, f"{source} is not a valid {model.__name__}: {faults}"
+        ) from None

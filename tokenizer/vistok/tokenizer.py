@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from vistok.checkpoints.fingerprint import fingerprint
 from vistok.config import TokenizerConfig
 from vistok.quantizers.base import Quantized, Quantizer
 from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.schemas import TokenizerInfo
 
 
 class VisualTokenizer(nn.Module):
@@ -26,10 +27,12 @@ class VisualTokenizer(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
+        self._fingerprint: str | None = None
         self.config = config
         self.autoencoder = ConvolutionalAutoencoder(config.autoencoder)
         self.quantizer = _build_quantizer(config)
-        self.to(memory_format=torch.channels_last)
+        # Positions with their channels together are the faster layout for both kinds of convolution here.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.eval()
 
     @classmethod
@@ -49,7 +52,8 @@ class VisualTokenizer(nn.Module):
         save(folder, self.config, self.state_dict(), dtype)
 
     def load_weights(self, weights: dict[str, Tensor], source: str) -> None:
-        """Take over all weights, or refuse with the names that are missing, unexpected or of another shape."""
+        """Take over all weights, or refuse with the names that are missing, unexpected or misshapen."""
+        self._fingerprint = None
         try:
             self.load_state_dict(weights)
         except RuntimeError as error:
@@ -63,8 +67,8 @@ class VisualTokenizer(nn.Module):
         return self.config.name
 
     @property
-    def kind(self) -> str:
-        """What it tokenizes: "image"."""
+    def kind(self) -> Literal["image"]:
+        """What it tokenizes."""
         return self.config.kind
 
     @property
@@ -93,19 +97,37 @@ class VisualTokenizer(nn.Module):
         return self.config.quantizer.type
 
     @property
-    def parameters_count(self) -> int:
-        """Number of trained numbers, codebooks included."""
-        return sum(p.numel() for p in self.parameters())
-
-    @property
     def fingerprint(self) -> str:
         """32 hexadecimal digits that change whenever an id could mean another picture."""
-        return fingerprint(self.config, self.state_dict())
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self.config, self.state_dict())
+        return self._fingerprint
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    def describe(self) -> TokenizerInfo:
+        """Say what it is, as the service and the command line show it."""
+        return TokenizerInfo(
+            name=self.name,
+            kind=self.kind,
+            quantizer=self.quantizer_name,
+            vocabulary_size=self.vocabulary_size,
+            codebooks=self.codebooks,
+            latent_dim=self.latent_dim,
+            spatial_factor=self.factor,
+            fingerprint=self.fingerprint,
+            licence=self.config.licence,
+            parameters=sum(weight.numel() for weight in self.parameters()),
+            quality=self.config.quality,
+        )
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch training on or off; after training, ids mean something else."""
+        self._fingerprint = None
+        return super().train(mode)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Quantized]:
         """Training's round trip: pixels `(b 3 H W)` to their reconstruction and the quantizer's result."""
@@ -126,12 +148,15 @@ class VisualTokenizer(nn.Module):
 
     @torch.inference_mode()
     def quantize(self, features: Tensor) -> Tensor:
-        """Give the ids `(b h w [k])` of feature maps `(b d h w)`, finite and floating: the quantizer alone."""
-        if features.ndim != 4 or not features.isfinite().all():
+        """Give the ids `(b h w [k])` of finite feature maps `(b d h w)`: the quantizer alone."""
+        if features.ndim != 4 or 0 in features.shape:
             raise VistokError(
                 ErrorCode.INVALID_SHAPE,
-                f"expected a finite feature map (b d h w) with d = {self.latent_dim}, "
-                f"got {tuple(features.shape)}{'' if features.isfinite().all() else ' with values that are not finite'}",
+                f"expected a feature map (b d h w) with d = {self.latent_dim}, got {tuple(features.shape)}",
+            )
+        if not features.isfinite().all():
+            raise VistokError(
+                ErrorCode.INVALID_ARRAY, "expected finite features, got NaN or infinity among them"
             )
         return self.quantizer.ids_of_map(features.to(self.device))
 
@@ -147,9 +172,9 @@ class VisualTokenizer(nn.Module):
         whole = ids.dtype.kind in "iu" if isinstance(ids, np.ndarray) else not ids.is_floating_point()
         if not whole or ids.ndim != rank or 0 in ids.shape or (rank == 4 and ids.shape[-1] != self.codebooks):
             expected = "(b h w)" if rank == 3 else f"(b h w {self.codebooks})"
+            dtype = str(ids.dtype).removeprefix("torch.")
             raise VistokError(
-                ErrorCode.INVALID_SHAPE,
-                f"expected whole numbers {expected}, got {str(ids.dtype).removeprefix('torch.')} {tuple(ids.shape)}",
+                ErrorCode.INVALID_SHAPE, f"expected whole numbers {expected}, got {dtype} {tuple(ids.shape)}"
             )
         smallest, largest = int(ids.min()), int(ids.max())
         if smallest < 0 or largest >= self.vocabulary_size:

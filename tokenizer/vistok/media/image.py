@@ -3,6 +3,7 @@
 import struct
 import warnings
 from io import BytesIO
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,8 @@ from vistok_protocol.errors import ErrorCode, VistokError
 
 ImageFormat = Literal["png", "webp", "jpeg"]
 
-_READABLE = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "PPM")
+_READABLE = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+_FORMATS: dict[str, ImageFormat] = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
 _SAVE_OPTIONS: dict[ImageFormat, dict[str, int]] = {
     # Level 1 is several times faster than the default for a few per cent more bytes.
     "png": {"compress_level": 1},
@@ -46,13 +48,19 @@ def read_image(data: bytes, limits: Limits) -> np.ndarray:
             with Image.open(BytesIO(data), formats=_READABLE) as picture:
                 _check_size(picture, limits)
                 return np.asarray(to_rgb(picture))
-    except (UnidentifiedImageError, Image.DecompressionBombError):
+    except Image.DecompressionBombError as bomb:
+        raise VistokError(
+            ErrorCode.TOO_LARGE, f"expected at most {limits.max_pixels} pixels: {bomb}"
+        ) from None
+    except UnidentifiedImageError:
         raise VistokError(
             ErrorCode.UNREADABLE_MEDIA,
             f"expected a picture ({', '.join(_READABLE)}), got {len(data)} bytes starting {data[:8]!r}",
         ) from None
     except _DAMAGED as error:
-        raise VistokError(ErrorCode.UNREADABLE_MEDIA, f"the picture is damaged or cut short: {error}") from None
+        raise VistokError(
+            ErrorCode.UNREADABLE_MEDIA, f"the picture is damaged or cut short: {error}"
+        ) from None
 
 
 def write_image(pixels: np.ndarray, image_format: ImageFormat) -> bytes:
@@ -60,6 +68,16 @@ def write_image(pixels: np.ndarray, image_format: ImageFormat) -> bytes:
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, image_format, **_SAVE_OPTIONS[image_format])
     return buffer.getvalue()
+
+
+def format_of(path: Path) -> ImageFormat:
+    """Give the format that a file's name asks for."""
+    suffix = path.suffix.lower()
+    if suffix not in _FORMATS:
+        raise VistokError(
+            ErrorCode.INVALID_REQUEST, f"expected a name ending in {', '.join(_FORMATS)}, got {path.name!r}"
+        )
+    return _FORMATS[suffix]
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -103,7 +121,9 @@ def _to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if "sRGB" in ImageCms.getProfileDescription(source):
             return picture
-        converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        converted = ImageCms.profileToProfile(
+            picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
     except (ImageCms.PyCMSError, OSError):
         # A profile that cannot be used is ignored, as viewers do.
         return picture

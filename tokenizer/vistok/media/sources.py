@@ -34,7 +34,9 @@ class PictureSource:
             entries = _tar_entries(path)
         pictures = sorted((e for e in entries if _is_picture(e.name)), key=lambda entry: entry.name)
         if not pictures:
-            raise VistokError(ErrorCode.INVALID_REQUEST, f"expected a folder or tar with pictures, found none in {path}")
+            raise VistokError(
+                ErrorCode.INVALID_REQUEST, f"expected a folder or tar with pictures, found none in {path}"
+            )
         return cls(tuple(pictures))
 
     def __len__(self) -> int:

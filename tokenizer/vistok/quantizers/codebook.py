@@ -29,6 +29,11 @@ class Codebook(nn.Module):
         threshold_ema_dead_code: codes whose averaged count falls below it are replaced by tokens.
     """
 
+    initted: Tensor
+    cluster_size: Tensor
+    embed_avg: Tensor
+    embed: Tensor
+
     def __init__(
         self,
         size: int,

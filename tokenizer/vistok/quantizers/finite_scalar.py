@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vistok_protocol.errors import ErrorCode, VistokError
 from vistok.quantizers.base import Quantized, Quantizer
 from vistok.quantizers.gradients import straight_through
+from vistok_protocol.errors import ErrorCode, VistokError
 
 # The bound is stretched by this share so that the outermost levels can be reached.
 _STRETCH = 1e-3
@@ -38,10 +38,19 @@ class FSQ(Quantizer):
         channel_first: read three-axis inputs as `(b d n)`; inputs of four axes and more always are.
     """
 
+    _half_width: Tensor
+    _offset: Tensor
+    _shift: Tensor
+    _steps: Tensor
+    _sizes: Tensor
+    _basis: Tensor
+
     def __init__(self, levels: Sequence[int], dim: int | None = None, channel_first: bool = False) -> None:
         super().__init__()
         if not levels or min(levels) < 3:
-            raise VistokError(ErrorCode.INVALID_REQUEST, f"FSQ needs levels of at least 3, got {list(levels)}")
+            raise VistokError(
+                ErrorCode.INVALID_REQUEST, f"FSQ needs levels of at least 3, got {list(levels)}"
+            )
         self.levels = tuple(levels)
         self.dim = len(levels) if dim is None else dim
         self.vocabulary_size = prod(levels)
@@ -55,7 +64,7 @@ class FSQ(Quantizer):
     def _register_constants(self) -> None:
         sizes = torch.tensor(self.levels, dtype=torch.float32)
         half_width = (sizes - 1) * (1 + _STRETCH) / 2
-        # An even number of levels has no middle one: shift by half a step so that rounding sees whole numbers.
+        # An even number of levels has no middle one: half a step's shift lets rounding see whole numbers.
         offset = torch.where(sizes % 2 == 0, 0.5, 0.0)
         constants = {
             "half_width": half_width,
@@ -74,7 +83,7 @@ class FSQ(Quantizer):
         return FSQOutput(codes.to(z.dtype), indices.int())
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
-        """Decode indices `(b n)` to `(b n d)`, or `(b *space)` with two axes of space or more to `(b d *space)`."""
+        """Decode indices `(b n)` to `(b n d)`, and `(b *space)` with more axes to `(b d *space)`."""
         codes = self.lookup(indices)
         return codes if self.channel_first or indices.ndim >= 3 else codes.movedim(1, -1)
 

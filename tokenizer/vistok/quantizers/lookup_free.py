@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from vistok_protocol.errors import ErrorCode, VistokError
 from vistok.quantizers.base import Quantized, Quantizer
 from vistok.quantizers.gradients import straight_through
+from vistok_protocol.errors import ErrorCode, VistokError
 
 # The batch's distribution has an entry per code: beyond this many bits it would not fit in memory.
 _MOST_BITS_WITH_ENTROPY = 24
@@ -45,6 +45,8 @@ class LFQ(Quantizer):
         inv_temperature: sharpness of the softmax over codes in the entropy term.
         channel_first: layout of the input; by default inputs of four axes and more are channel-first.
     """
+
+    mask: Tensor
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class LFQ(Quantizer):
         return LFQOutput(codes.to(x.dtype), indices, loss)
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
-        """Decode indices `(b n)` to `(b n d)`, or `(b *space)` with two axes of space or more to `(b d *space)`."""
+        """Decode indices `(b n)` to `(b n d)`, and `(b *space)` with more axes to `(b d *space)`."""
         codes = self.lookup(indices)
         return codes if self.channel_first or indices.ndim >= 3 else codes.movedim(1, -1)
 
@@ -130,7 +132,8 @@ def _sizes(dim: int | None, codebook_size: int | None) -> tuple[int, int, int]:
     assert size is not None
     if size < 2 or size & (size - 1) or size > 2**62:
         raise VistokError(
-            ErrorCode.INVALID_REQUEST, f"LFQ needs a power of two from 2 to 2**62 as codebook_size, got {size}"
+            ErrorCode.INVALID_REQUEST,
+            f"LFQ needs a power of two from 2 to 2**62 as codebook_size, got {size}",
         )
     bits = int(log2(size))
     return bits, bits if dim is None else dim, size

@@ -50,4 +50,4 @@ class RandomCrops(Dataset[Tensor]):
         else:
             cut = picture.resize((crop, crop), Image.Resampling.LANCZOS, (left, top, left + side, top + side))
         pixels = np.asarray(cut)
-        return np.ascontiguousarray(pixels[:, ::-1] if random.random() < 0.5 else pixels)
+        return np.array(pixels[:, ::-1] if random.random() < 0.5 else pixels, order="C")

@@ -42,7 +42,7 @@ def place() -> Iterator[Place]:
 
 
 def uses_bf16(precision: str, device: torch.device) -> bool:
-    """Decide on bf16 autocast; on processors without bf16 instructions it is several times slower than float32."""
+    """Decide on bf16 autocast, which is many times slower than float32 where the processor lacks it."""
     if precision != "auto":
         return precision == "bf16"
     return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()

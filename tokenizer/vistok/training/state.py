@@ -39,6 +39,11 @@ class TrainingState:
         network = tokenizer if here.world_size == 1 else DistributedDataParallel(tokenizer)
         return cls(tokenizer, network, average, optimizer)
 
+    def averaged_tokenizer(self) -> VisualTokenizer:
+        """Give the tokenizer with the averaged weights, which is what a run is for."""
+        assert isinstance(self.average.module, VisualTokenizer)
+        return self.average.module.eval()
+
     def save(self, path: Path) -> None:
         """Write the checkpoint; a kill in between leaves the previous one whole."""
         path.parent.mkdir(parents=True, exist_ok=True)

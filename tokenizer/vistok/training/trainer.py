@@ -37,8 +37,7 @@ def train(config: TrainingConfig, data: Path, output: Path) -> None:
                 if here.is_first and state.step % config.checkpoint_steps == 0:
                     state.save(output / _CHECKPOINT)
         if here.is_first:
-            averaged: VisualTokenizer = state.average.module
-            averaged.save_pretrained(output, torch.float16)
+            state.averaged_tokenizer().save_pretrained(output, torch.float16)
 
 
 def _state(config: TrainingConfig, output: Path, here: Place) -> TrainingState:
@@ -88,7 +87,9 @@ def _step(
         group["lr"] = learning_rate
     state.tokenizer.train()
     pixels = (pixels.to(here.device).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(here.device.type, torch.bfloat16, enabled=uses_bf16(optimization.precision, here.device)):
+    with torch.autocast(
+        here.device.type, torch.bfloat16, enabled=uses_bf16(optimization.precision, here.device)
+    ):
         reconstruction, quantized = state.network(pixels)
     reconstruction = reconstruction.float()
     loss = _reconstruction_loss(config.loss, pixels, reconstruction) + quantized.loss

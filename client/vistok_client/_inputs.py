@@ -1,0 +1,120 @@
+"""Pictures, arrays and grids as bodies to send: their bytes and media types."""
+
+import io
+import mimetypes
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageOps
+
+from vistok_client.errors import InvalidInput
+from vistok_protocol import media_types
+from vistok_protocol.errors import VistokError
+from vistok_protocol.npy import write_npy
+from vistok_protocol.tokens import TokenGrid
+
+Picture = str | PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[np.uint8]
+"""A path, the bytes of a file, an open binary file, a PIL image, or a uint8 array (height width 3)."""
+
+WholeGrid = TokenGrid | bytes | bytearray | memoryview
+"""A token grid, or its bytes."""
+
+Grid = WholeGrid | ArrayLike
+"""A token grid, its bytes, or ids alone (h w [k])."""
+
+SIGNATURES = {
+    b"\x89PNG": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+    b"BM": "image/bmp",
+    b"II*\x00": "image/tiff",
+    b"MM\x00*": "image/tiff",
+    b"\x93NUMPY": media_types.NPY,
+}
+PNG_MODES = {"1", "L", "LA", "P", "RGBA", "I;16"}
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is sent for one input."""
+
+    content: bytes
+    media_type: str
+
+
+def picture_body(picture: Picture) -> Body:
+    """Return the body for one picture; InvalidInput, or OSError when a file cannot be read."""
+    match picture:
+        case str() | PathLike():
+            return _file_body(Path(picture).read_bytes(), str(picture))
+        case bytes() | bytearray() | memoryview():
+            return _file_body(bytes(picture), "")
+        case np.ndarray():
+            return array_body(picture)
+        case Image.Image():
+            return _image_body(picture)
+    if hasattr(picture, "read"):
+        return _read_body(picture)
+    raise InvalidInput(
+        "expected a picture as a path, bytes, binary file, PIL image or uint8 array, "
+        f"got {type(picture).__name__}"
+    )
+
+
+def array_body(values: ArrayLike) -> Body:
+    """Return the body for an array, or for what numpy makes one of (nested lists, tensors in main memory)."""
+    try:
+        return Body(write_npy(np.asarray(values)), media_types.NPY)
+    except (VistokError, ValueError, TypeError) as error:
+        raise InvalidInput(f"expected an array of integers or floats: {error}") from error
+
+
+def read_grid(grid: WholeGrid) -> TokenGrid:
+    """Return a grid that may come as its bytes; InvalidInput when they are not."""
+    if isinstance(grid, TokenGrid):
+        return grid
+    try:
+        return TokenGrid.from_bytes(grid)
+    except VistokError as error:
+        raise InvalidInput(str(error)) from error
+
+
+def _file_body(content: bytes, name: str) -> Body:
+    if not content:
+        raise InvalidInput(f"expected a picture, got an empty file {name}".rstrip())
+    return Body(content, _media_type(content, name))
+
+
+def _media_type(content: bytes, name: str) -> str:
+    """Look at the bytes, which are right more often than names; the service has the last word."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return media_types.WEBP
+    for signature, media_type in SIGNATURES.items():
+        if content.startswith(signature):
+            return media_type
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def _read_body(file: IO[Any]) -> Body:
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise InvalidInput("expected a file opened in binary mode ('rb'), got one that reads as text")
+    return _file_body(content, str(getattr(file, "name", "")))
+
+
+def _image_body(image: Image.Image) -> Body:
+    """Send plain colours as an array; what the service interprets (alpha, palette, 16 bits) as PNG."""
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode not in PNG_MODES and "transparency" not in upright.info:
+            return array_body(np.asarray(upright.convert("RGB")))
+        stream = io.BytesIO()
+        upright.save(stream, format="PNG", compress_level=1)
+    # Pillow reads files late: a damaged one shows here.
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InvalidInput(f"the picture cannot be read: {error}") from error
+    return Body(stream.getvalue(), media_types.PNG)

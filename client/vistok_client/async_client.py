@@ -1,0 +1,203 @@
+"""AsyncClient: the methods of Client, to await."""
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, overload
+
+import httpx
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from vistok_client import _calls, _defaults
+from vistok_client._calls import Call, Fit, Output, Preparation
+from vistok_client._inputs import Body, Grid, Picture, WholeGrid
+from vistok_client._retry import RETRIES, Attempts, Outcome
+from vistok_client.errors import TokenizerError
+from vistok_client.reconstruction import Reconstruction
+from vistok_protocol.schemas import TokenizerInfo
+from vistok_protocol.tokens import TokenGrid
+
+Answer = TypeVar("Answer")
+
+
+class AsyncClient:
+    """A connection to a Vistok service for one event loop; the methods are those of `Client`.
+
+    `tokenizer` is the one that methods use unless told otherwise. `retries` limits how often a call
+    is repeated after a failed connection or an answer 429 or 503. `timeout` is in seconds, for each
+    try. `headers` are sent with every request. `transport` replaces the network, for tests.
+
+    Every method raises a `TokenizerError` (see vistok_client.errors), and OSError for a file that
+    cannot be read.
+    """
+
+    def __init__(
+        self,
+        url: str = _defaults.URL,
+        *,
+        tokenizer: str = _defaults.TOKENIZER,
+        timeout: float | httpx.Timeout = _defaults.TIMEOUT,
+        retries: int = RETRIES,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._retries = retries
+        self._http = httpx.AsyncClient(base_url=url, timeout=timeout, headers=headers, transport=transport)
+
+    @overload
+    async def encode(
+        self,
+        picture: list[Picture] | tuple[Picture, ...],
+        *,
+        tokenizer: str | None = None,
+        max_side: int | None = None,
+        fit: Fit | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> list[TokenGrid | TokenizerError]: ...
+
+    @overload
+    async def encode(
+        self,
+        picture: Picture,
+        *,
+        tokenizer: str | None = None,
+        max_side: int | None = None,
+        fit: Fit | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> TokenGrid: ...
+
+    async def encode(
+        self,
+        picture: Picture | list[Picture] | tuple[Picture, ...],
+        *,
+        tokenizer: str | None = None,
+        max_side: int | None = None,
+        fit: Fit | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> TokenGrid | list[TokenGrid | TokenizerError]:
+        """Return the tokens of a picture of any size.
+
+        `picture` is a path, the bytes of a file, an open binary file, a PIL image or a uint8 array
+        (h w 3). `max_side` makes it smaller first; `size` (height, width) gives it another size;
+        `fit` ("pad", "crop", "resize") says how it comes to a size that the tokenizer can take.
+
+        A list is sent in one request (a service limits its files and bytes) and answered with a list
+        in the same order. A picture that failed is an error of the tree in its place, not raised: it
+        spoils none of the others.
+        """
+        name, preparation = tokenizer or self._tokenizer, Preparation(max_side, fit, size)
+        if not isinstance(picture, list | tuple):
+            return await self._run(_calls.encode(name, picture, preparation))
+        bodies = _calls.bodies_of(picture)
+        sent = [body for body in bodies if isinstance(body, Body)]
+        answers = await self._run(_calls.encode_several(name, sent, preparation)) if sent else []
+        return _calls.in_order(bodies, answers)
+
+    @overload
+    async def decode(
+        self,
+        grid: Grid,
+        *,
+        tokenizer: str | None = None,
+        output: Literal["pil"] = "pil",
+        any_fingerprint: bool = False,
+    ) -> Image.Image: ...
+
+    @overload
+    async def decode(
+        self,
+        grid: Grid,
+        *,
+        tokenizer: str | None = None,
+        output: Literal["numpy"],
+        any_fingerprint: bool = False,
+    ) -> NDArray[np.uint8]: ...
+
+    async def decode(
+        self,
+        grid: Grid,
+        *,
+        tokenizer: str | None = None,
+        output: Output = "pil",
+        any_fingerprint: bool = False,
+    ) -> Image.Image | NDArray[np.uint8]:
+        """Return the picture of a token grid, of its bytes, or of ids alone (h w [k]).
+
+        As a PIL image, or with `output="numpy"` as a uint8 array (h w 3). A grid goes to the
+        tokenizer that it names unless `tokenizer` says otherwise; one with other weights is refused
+        unless `any_fingerprint`.
+        """
+        name = _calls.tokenizer_of(grid, tokenizer, self._tokenizer)
+        if output == "numpy":
+            return await self._run(_calls.decode_to_array(name, grid, any_fingerprint))
+        return await self._run(_calls.decode_to_image(name, grid, any_fingerprint))
+
+    async def reconstruct(
+        self,
+        picture: Picture,
+        *,
+        tokenizer: str | None = None,
+        max_side: int | None = None,
+        fit: Fit | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Reconstruction:
+        """Return a picture after one round trip and what that cost; arguments as in `encode`."""
+        name, preparation = tokenizer or self._tokenizer, Preparation(max_side, fit, size)
+        return await self._run(_calls.reconstruct(name, picture, preparation))
+
+    async def quantize(self, features: ArrayLike, *, tokenizer: str | None = None) -> NDArray[np.int64]:
+        """Return the ids (b h w [k]) of a float32 or float16 feature map (b d h w)."""
+        return await self._run(_calls.quantize(tokenizer or self._tokenizer, features))
+
+    async def lookup(self, ids: ArrayLike, *, tokenizer: str | None = None) -> NDArray[np.float32]:
+        """Return the codes (b d h w) float32 of ids (b h w [k])."""
+        return await self._run(_calls.lookup(tokenizer or self._tokenizer, ids))
+
+    async def tokenizers(self) -> list[TokenizerInfo]:
+        """Return what the service says of each of its tokenizers."""
+        return await self._run(_calls.tokenizers())
+
+    async def tokenizer(self, name: str | None = None) -> TokenizerInfo:
+        """Return what the service says of one tokenizer."""
+        return await self._run(_calls.tokenizer(name or self._tokenizer))
+
+    def reconstruction_url(self, grid: WholeGrid, *, tokenizer: str | None = None) -> str:
+        """Return an address of the decoded picture, for `<img src>`; nothing is sent.
+
+        Raises InvalidInput for a grid that makes the address longer than 8,000 characters.
+        """
+        name = _calls.tokenizer_of(grid, tokenizer, self._tokenizer)
+        return _calls.reconstruction_url(self._http.base_url, name, grid)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _run(self, call: Call[Answer]) -> Answer:
+        attempts = Attempts(self._retries)
+        while True:
+            outcome = await self._try(call.arguments())
+            wait = attempts.wait_after(outcome)
+            if wait is None:
+                return call.finish(outcome)
+            await asyncio.sleep(wait)
+
+    async def _try(self, arguments: dict[str, Any]) -> Outcome:
+        try:
+            return await self._http.request(**arguments)
+        except httpx.RequestError as error:
+            return error

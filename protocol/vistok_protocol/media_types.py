@@ -1,0 +1,14 @@
+"""The names of media types and of headers that server and client agree on."""
+
+TOKENS = "application/vnd.vistok.tokens"
+NPY = "application/x-npy"
+PROBLEM = "application/problem+json"
+JSON = "application/json"
+PNG = "image/png"
+WEBP = "image/webp"
+JPEG = "image/jpeg"
+
+# Header names.
+PSNR = "Vistok-Psnr"
+BITS_PER_PIXEL = "Vistok-Bits-Per-Pixel"
+REQUEST_ID = "X-Request-Id"

@@ -1,0 +1,136 @@
+"""What a call raises: a tree that a stranger's `except` fits, with a request id on each."""
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+import vistok_client
+from tests.client.service import Service, problem
+from vistok_client import (
+    CallTimedOut,
+    Client,
+    ConnectionFailed,
+    FingerprintMismatch,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    RequestRefused,
+    ServiceFailed,
+    TokenizerError,
+    Unavailable,
+    UnreadableAnswer,
+)
+from vistok_protocol import media_types
+from vistok_protocol.errors import ErrorCode
+
+CLASSES: dict[ErrorCode, type[RequestRefused]] = {
+    ErrorCode.TOKENIZER_NOT_FOUND: NotFound,
+    ErrorCode.NOT_FOUND: NotFound,
+    ErrorCode.FINGERPRINT_MISMATCH: FingerprintMismatch,
+    ErrorCode.OVERLOADED: Overloaded,
+    ErrorCode.NOT_READY: Unavailable,
+    ErrorCode.TIMED_OUT: Unavailable,
+    ErrorCode.INTERNAL: ServiceFailed,
+}
+
+
+def failure(outcome: httpx.Response | Exception) -> TokenizerError:
+    service = Service(outcome)
+    with (
+        Client("http://test", transport=service.transport, retries=0) as client,
+        pytest.raises(TokenizerError) as caught,
+    ):
+        client.tokenizers()
+    if not isinstance(outcome, httpx.Response) or media_types.REQUEST_ID not in outcome.headers:
+        assert caught.value.request_id == service.last.headers[media_types.REQUEST_ID]
+    return caught.value
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_every_code_has_a_class(code: ErrorCode) -> None:
+    error = failure(problem(code, "what came and what was expected"))
+    assert type(error) is CLASSES.get(code, InvalidRequest)
+    assert isinstance(error, RequestRefused)
+    assert error.code == code
+    assert error.status == code.status
+    assert error.detail == "what came and what was expected"
+    assert str(error).startswith(f"{code.status} {code}: what came")
+    assert f"(request {error.request_id})" in str(error)
+
+
+def test_the_request_id_is_the_one_that_the_service_answered_with() -> None:
+    error = failure(problem(ErrorCode.INTERNAL, X_Request_Id="of-the-service"))
+    assert error.request_id == "of-the-service"
+
+
+def test_a_code_from_a_newer_service_is_passed_on() -> None:
+    error = failure(httpx.Response(418, json={"code": "teapot", "detail": "short and stout"}))
+    assert isinstance(error, InvalidRequest)
+    assert (error.code, error.detail) == ("teapot", "short and stout")
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"[]", b""])
+def test_an_error_from_something_between_has_no_code(body: bytes) -> None:
+    error = failure(httpx.Response(502, content=body))
+    assert isinstance(error, ServiceFailed)
+    assert error.code == ""
+    assert "Bad Gateway" in error.detail
+
+
+@pytest.mark.parametrize("kind", [httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError])
+def test_no_answer_is_also_pythons_connection_error(kind: type[httpx.TransportError]) -> None:
+    error = failure(kind("nobody is there"))
+    assert isinstance(error, ConnectionFailed)
+    assert isinstance(error, ConnectionError)
+    assert "nobody is there" in str(error)
+
+
+def test_no_answer_in_time_is_also_pythons_timeout() -> None:
+    error = failure(httpx.ReadTimeout(""))
+    assert isinstance(error, CallTimedOut)
+    assert isinstance(error, TimeoutError)
+    assert "ReadTimeout" in str(error)
+
+
+UNREADABLE = [
+    httpx.Response(200, content=b"<html>another server</html>"),
+    httpx.Response(200, json=[]),
+    httpx.Response(200, json={"tokenizers": [{"name": "only"}]}),
+    httpx.Response(302, headers={"Location": "http://elsewhere"}),
+    httpx.Response(304),
+]
+
+
+@pytest.mark.parametrize("answer", UNREADABLE, ids=["html", "list", "partial", "redirect", "not modified"])
+def test_an_answer_that_breaks_the_promise(answer: httpx.Response) -> None:
+    assert isinstance(failure(answer), UnreadableAnswer)
+
+
+BROKEN = [b"", b"VSTK", b"\x89PNG\r\n\x1a\n", b"\x93NUMPY", b'{"items": []}', b'{"items": [1, 2]}']
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_every_call_reads_with_suspicion(content: bytes, picture: np.ndarray) -> None:
+    service = Service(*(httpx.Response(200, content=content) for _ in range(6)))
+    with Client("http://test", transport=service.transport) as client:
+        calls = [
+            lambda: client.encode(picture),
+            lambda: client.encode([picture, picture]),
+            lambda: client.decode([[1]]),
+            lambda: client.decode([[1]], output="numpy"),
+            lambda: client.reconstruct(Image.fromarray(picture)),
+            lambda: client.quantize([[[[1.0]]]]),
+        ]
+        for call in calls:
+            with pytest.raises(UnreadableAnswer):
+                call()
+
+
+def test_everything_that_can_be_caught_is_public_and_of_one_tree() -> None:
+    public = {getattr(vistok_client, name) for name in vistok_client.__all__}
+
+    def tree(base: type[TokenizerError]) -> set[type[TokenizerError]]:
+        return {base}.union(*(tree(child) for child in base.__subclasses__()))
+
+    assert tree(TokenizerError) <= public

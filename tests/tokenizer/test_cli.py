@@ -1,0 +1,116 @@
+"""The command line as a person uses it: real processes, real files, and mistakes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.pictures import encoded, scene, write_folder
+from vistok import VisualTokenizer
+from vistok.grids import encode_picture
+from vistok_protocol.tokens import TokenGrid
+
+
+def vistok(*arguments: object, code: int = 0) -> str:
+    """Run the command line; give what it printed, and check how it ended."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vistok", *map(str, arguments)], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(encoded(scene(50, 77), "jpeg"))
+    return path
+
+
+def test_a_picture_to_tokens_and_back(photo: Path, tiny_folder: Path) -> None:
+    said = vistok("encode", photo, "-o", photo.with_suffix(".vtok"), "-t", tiny_folder)
+    assert "7 x 10 ids of tiny" in said
+    back = photo.with_name("back.png")
+    vistok("decode", photo.with_suffix(".vtok"), "-o", back, "-t", tiny_folder)
+    assert size_of(back) == (77, 50)
+    grid = TokenGrid.load(photo.with_suffix(".vtok"))
+    tokenizer = VisualTokenizer.from_pretrained(tiny_folder)
+    with Image.open(photo) as picture:
+        assert grid == encode_picture(tokenizer, picture), "the library gives the same tokens"
+
+
+def test_fitting_options(photo: Path, tiny_folder: Path) -> None:
+    vistok("encode", photo, "-t", tiny_folder, "--fit", "crop", "--size", "32x16")
+    assert TokenGrid.load(photo.with_suffix(".vtok")).shape == (4, 2)
+
+
+def test_list_and_info(tiny_folder: Path) -> None:
+    assert "quantizer" in vistok("list")
+    described = json.loads(vistok("info", tiny_folder))
+    assert (described["name"], described["vocabulary_size"], described["spatial_factor"]) == ("tiny", 60, 8)
+
+
+def test_evaluate(tiny_folder: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_folder(tmp_path / name, 2)
+    sheet = tmp_path / "sheet.png"
+    data = ("--data", tmp_path / "first", "--data", tmp_path / "second")
+    said = vistok("evaluate", tiny_folder, *data, "--picture", sheet, "--save")
+    assert "PSNR" in said
+    assert size_of(sheet) == (2 * 128 + 8, 2 * 96 + 8)
+    quality = VisualTokenizer.from_pretrained(tiny_folder).config.quality
+    assert quality is not None
+    assert 0 < quality["first_psnr"] < 60
+    assert 1 <= quality["vocabulary_used"] <= 60
+    assert np.isclose(quality["bits_per_pixel"], 6 / 64, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("encode", "missing.jpg"), "missing.jpg"),
+        (("info", "image-fsq-f9"), "image-fsq-f9"),
+        (("decode", "{text}", "-o", "{text}.png"), "token"),
+        (("decode", "{text}", "-o", "{text}.xyz"), "ending in"),
+        (("encode", "{text}", "-t", "{tiny}"), "expected a picture"),
+        (("encode", "{text}", "--fit", "banana"), "banana"),
+        (("evaluate", "{tiny}", "--data", "{text}"), "folder or an uncompressed tar"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    arguments: tuple[str, ...], says: str, tiny_folder: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("no picture, no tokens")
+    said = vistok(*(a.format(text=text, tiny=tiny_folder) for a in arguments), code=1)
+    assert said.startswith("error: ")
+    assert says in said
+    assert len(said.splitlines()) == 1
+
+
+def test_tokens_of_another_tokenizer_need_an_explicit_request(
+    photo: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    vistok("encode", photo, "-t", tiny_folder)
+    tokenizer = VisualTokenizer.from_pretrained(tiny_folder)
+    tokenizer.autoencoder.decoder[0].bias.data += 0.1
+    tokenizer.train().eval().save_pretrained(tmp_path / "other")
+    tokens = photo.with_suffix(".vtok")
+    said = vistok("decode", tokens, "-t", tmp_path / "other", code=1)
+    assert tokenizer.fingerprint in said
+    vistok("decode", tokens, "-t", tmp_path / "other", "--any-fingerprint")
+
+
+def test_help_does_not_load_torch() -> None:
+    script = "import sys, vistok.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 0

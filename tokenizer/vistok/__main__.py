@@ -1,0 +1,5 @@
+"""`python -m vistok`."""
+
+from vistok.cli import main
+
+main()

@@ -1,0 +1,148 @@
+"""The command line: `vistok encode, decode, list, info, train, evaluate`, and what other packages add.
+
+Commands import what they need when they run, so that help and listings do not wait for torch.
+"""
+
+import json
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated
+
+from vistok import bundled
+from vistok_protocol.errors import VistokError
+from vistok_protocol.tokens import TokenGrid
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"the command line needs {missing.name}: pip install 'vistok[server]'") from None
+
+app = typer.Typer(
+    help="Pictures into token grids and back.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+TokenizerOption = Annotated[str, typer.Option("--tokenizer", "-t", help="A bundled name or a folder.")]
+
+
+@app.command()
+def encode(
+    picture: Annotated[Path, typer.Argument(help="A picture file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: the picture's name, .vtok.")
+    ] = None,
+    tokenizer: TokenizerOption = "image-fsq-f8",
+    max_side: Annotated[int | None, typer.Option(help="Shrink the longer side to this many pixels.")] = None,
+    fit: Annotated[str, typer.Option(help="pad, crop or resize.")] = "pad",
+    size: Annotated[str | None, typer.Option(help="Height and width wanted, such as 256x384.")] = None,
+) -> None:
+    """Turn a picture into a token file."""
+    from vistok.grids import encode_picture
+    from vistok.media.fitting import Fit
+    from vistok.media.image import read_image
+    from vistok.media.limits import Limits
+    from vistok.tokenizer import VisualTokenizer
+
+    wanted = Fit.parse(max_side, fit, size)
+    pixels = read_image(picture.read_bytes(), Limits())
+    grid = encode_picture(VisualTokenizer.from_pretrained(tokenizer), pixels, wanted)
+    output = output or picture.with_suffix(".vtok")
+    grid.save(output)
+    print(
+        f"{output}: {' x '.join(map(str, grid.shape))} ids of {grid.tokenizer}, {output.stat().st_size} bytes"
+    )
+
+
+@app.command()
+def decode(
+    tokens: Annotated[Path, typer.Argument(help="A token file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: the file's name, .png.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option("--tokenizer", "-t", help="Default: the one named in the file.")
+    ] = None,
+    any_fingerprint: Annotated[bool, typer.Option(help="Decode ids that another tokenizer made.")] = False,
+) -> None:
+    """Turn a token file back into a picture (.png, .webp or .jpg)."""
+    from vistok.grids import decode_grid
+    from vistok.media.image import format_of, write_image
+    from vistok.tokenizer import VisualTokenizer
+
+    output = output or tokens.with_suffix(".png")
+    image_format = format_of(output)
+    grid = TokenGrid.load(tokens)
+    loaded = VisualTokenizer.from_pretrained(tokenizer or grid.tokenizer)
+    output.write_bytes(write_image(decode_grid(loaded, grid, any_fingerprint), image_format))
+    print(f"{output}: {grid.pixels.height} x {grid.pixels.width} pixels")
+
+
+@app.command("list")
+def list_tokenizers() -> None:
+    """List the bundled tokenizers."""
+    from vistok.checkpoints.native import load_config
+
+    table = Table("name", "quantizer", "quality")
+    for name in bundled.names():
+        config = load_config(name)
+        quality = ", ".join(f"{key} {value:.4g}" for key, value in (config.quality or {}).items())
+        table.add_row(name, config.quantizer.type, quality)
+    Console().print(table)
+
+
+@app.command()
+def info(tokenizer: Annotated[str, typer.Argument(help="A bundled name or a folder.")]) -> None:
+    """Describe a tokenizer, as JSON."""
+    from vistok.tokenizer import VisualTokenizer
+
+    description = VisualTokenizer.from_pretrained(tokenizer).describe()
+    print(json.dumps(description.model_dump(), indent=2))
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A TOML file; see recipes/.")],
+    data: Annotated[Path, typer.Option(help="A folder or tar of pictures.")],
+    output: Annotated[Path, typer.Option(help="Folder for the tokenizer, its checkpoints and its log.")],
+) -> None:
+    """Train a tokenizer; started again on the same output, it goes on where it was."""
+    from vistok.training.config import TrainingConfig
+    from vistok.training.trainer import train as run
+
+    run(TrainingConfig.from_file(config), data, output)
+
+
+@app.command()
+def evaluate(
+    tokenizer: Annotated[str, typer.Argument(help="A bundled name or a folder.")],
+    data: Annotated[
+        list[Path], typer.Option(help="A folder or tar of pictures; may be given several times.")
+    ],
+    picture: Annotated[
+        Path | None, typer.Option(help="Write originals beside reconstructions to this PNG.")
+    ] = None,
+    save: Annotated[
+        bool, typer.Option(help="Keep the figures as the tokenizer's quality in its config.")
+    ] = False,
+) -> None:
+    """Measure PSNR, SSIM and use of the vocabulary."""
+    from vistok.evaluation.command import evaluate as run
+
+    run(tokenizer, data, picture, save)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence and exit status 1."""
+    for extra in entry_points(group="vistok.commands"):
+        app.command(extra.name)(extra.load())
+    try:
+        app()
+    except (VistokError, OSError) as error:
+        Console(stderr=True).print(
+            f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+        raise SystemExit(1) from None

@@ -1,0 +1,56 @@
+"""`vistok evaluate`: measure on one or more sets of pictures, print a table, keep the figures."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from vistok.checkpoints import native
+from vistok.evaluation.codebook_usage import CodebookUsage
+from vistok.evaluation.measure import PictureResult, Summary, bits_per_pixel, measure, side_by_side
+from vistok.media.sources import PictureSource
+from vistok.tokenizer import VisualTokenizer
+
+# Rows of the side-by-side picture, from the first set.
+_SHOWN = 6
+
+
+def evaluate(name_or_folder: str, data: list[Path], picture: Path | None, save: bool) -> None:
+    """Measure a tokenizer on each folder or tar in `data`; the use of the vocabulary is over all of them."""
+    tokenizer = VisualTokenizer.from_pretrained(name_or_folder)
+    sources = [PictureSource.open(path) for path in data]
+    usage = CodebookUsage(tokenizer.vocabulary_size)
+    quality: dict[str, float] = {}
+    table = Table("pictures", "number", "PSNR (dB)", "SSIM")
+    shown: list[PictureResult] = []
+    for path, source in zip(data, sources, strict=True):
+        results = list(track(measure(tokenizer, source, usage), path.name, len(source), transient=True))
+        shown = shown or results[:: max(1, len(results) // _SHOWN)][:_SHOWN]
+        summary = Summary.of(results)
+        table.add_row(path.stem, str(summary.pictures), f"{summary.psnr:.2f}", f"{summary.ssim:.4f}")
+        quality |= {f"{path.stem}_psnr": round(summary.psnr, 3), f"{path.stem}_ssim": round(summary.ssim, 4)}
+    quality |= {
+        "bits_per_pixel": round(bits_per_pixel(tokenizer), 4),
+        "vocabulary_used": usage.used,
+        "vocabulary_used_share": round(usage.share, 4),
+        "perplexity": round(usage.perplexity, 1),
+    }
+    _show(tokenizer, table, usage)
+    if picture:
+        side_by_side(shown).save(picture)
+    if save:
+        folder = native.locate(name_or_folder)
+        native.save_config(folder, tokenizer.config.model_copy(update={"quality": quality}))
+
+
+def _show(tokenizer: VisualTokenizer, table: Table, usage: CodebookUsage) -> None:
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{tokenizer.name}: {bits_per_pixel(tokenizer):.4g} bits per pixel; "
+        f"{usage.used} of {tokenizer.vocabulary_size} ids in use ({usage.share:.1%}), "
+        f"perplexity {usage.perplexity:.1f}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,92 @@
+"""What a tokenizer does to pictures: distortion, use of the vocabulary, and how that looks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, log2
+from statistics import fmean
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vistok.evaluation.codebook_usage import CodebookUsage
+from vistok.evaluation.distortion import psnr, ssim
+from vistok.grids import decode_grid, encode_picture
+from vistok.media.image import read_image
+from vistok.media.limits import Limits
+from vistok.media.pixels import to_model
+from vistok.media.sources import PictureSource
+from vistok.tokenizer import VisualTokenizer
+from vistok_protocol.tokens import TokenGrid
+
+_SHOWN_HEIGHT = 256
+_GAP = 8
+
+
+@dataclass(frozen=True)
+class PictureResult:
+    """One picture, its round trip (both uint8 `(h w 3)`), and what was measured."""
+
+    name: str
+    original: np.ndarray
+    reconstruction: np.ndarray
+    grid: TokenGrid
+    psnr: float
+    ssim: float
+
+
+@dataclass
+class Summary:
+    """Means over the pictures measured so far; `psnr` in dB."""
+
+    pictures: int = 0
+    psnr: float = 0.0
+    ssim: float = 0.0
+
+    @classmethod
+    def of(cls, results: list[PictureResult]) -> "Summary":
+        """Average over pictures, each counting the same."""
+        return cls(len(results), fmean(r.psnr for r in results), fmean(r.ssim for r in results))
+
+
+def measure(
+    tokenizer: VisualTokenizer, source: PictureSource, usage: CodebookUsage
+) -> Iterator[PictureResult]:
+    """Take each picture through one round trip at its own size, counting its ids into `usage`."""
+    for index in range(len(source)):
+        original = read_image(source.read(index), Limits())
+        grid = encode_picture(tokenizer, original)
+        usage.add(torch.from_numpy(grid.ids))
+        reconstruction = decode_grid(tokenizer, grid)
+        similarity = ssim(to_model(original[None]), to_model(reconstruction[None])).item()
+        yield PictureResult(
+            source.name(index), original, reconstruction, grid, psnr(original, reconstruction), similarity
+        )
+
+
+def bits_per_pixel(tokenizer: VisualTokenizer) -> float:
+    """Give the bits of one position's ids, over the pixels of that position."""
+    return tokenizer.codebooks * ceil(log2(tokenizer.vocabulary_size)) / tokenizer.factor**2
+
+
+def side_by_side(results: list[PictureResult]) -> Image.Image:
+    """Draw each original beside its reconstruction, one picture a row."""
+    rows = [_row(result) for result in results]
+    width = max(row.width for row in rows)
+    sheet = Image.new("RGB", (width, sum(row.height + _GAP for row in rows) - _GAP), "white")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height + _GAP
+    return sheet
+
+
+def _row(result: PictureResult) -> Image.Image:
+    pair = [Image.fromarray(pixels) for pixels in (result.original, result.reconstruction)]
+    # Never enlarged: artefacts should be judged pixel by pixel.
+    scale = min(1, _SHOWN_HEIGHT / pair[0].height)
+    size = max(1, round(pair[0].width * scale)), max(1, round(pair[0].height * scale))
+    row = Image.new("RGB", (2 * size[0] + _GAP, size[1]), "white")
+    for column, picture in enumerate(pair):
+        row.paste(picture.resize(size, Image.Resampling.LANCZOS), (column * (size[0] + _GAP), 0))
+    return row
