@@ -7,7 +7,7 @@ from torch import Tensor
 
 def to_model(pictures: np.ndarray) -> Tensor:
     """Bring uint8 `(b h w 3)` to float32 `(b 3 h w)` in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).movedim(-1, 1).float() / 127.5 - 1
+    return torch.tensor(pictures).movedim(-1, 1).float() / 127.5 - 1
 
 
 def to_uint8(pixels: Tensor) -> np.ndarray:

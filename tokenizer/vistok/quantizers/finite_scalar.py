@@ -1,22 +1,27 @@
 """FSQ: each latent channel is bounded and rounded to one of a few levels (Mentzer et al., arXiv:2309.15505).
 
-There is no codebook to train and no loss. An id is the mixed-radix number of the rounded channels,
+There is no codebook to train. Small networks leave much of the vocabulary unused, so an optional loss asks for
+batches that spread over it. An id is the mixed-radix number of the rounded channels,
 the first channel least significant.
 """
 
 from collections.abc import Sequence
-from math import prod
+from math import log, prod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vistok.quantizers.base import Quantized, Quantizer
+from vistok.quantizers.diversity import batch_entropy
 from vistok.quantizers.gradients import straight_through
 from vistok_protocol.errors import ErrorCode, VistokError
 
 # The bound is stretched by this share so that the outermost levels can be reached.
 _STRETCH = 1e-3
+# Of the soft levels in the diversity loss: a value half way between two levels belongs to both, a value on a
+# level to that one for nine tenths.
+_SHARPNESS = 3.0
 
 
 class FSQOutput(NamedTuple):
@@ -36,6 +41,7 @@ class FSQ(Quantizer):
         dim: channels of the feature map; where it differs from `len(levels)`, linear layers project
             in and out. Default: `len(levels)`.
         channel_first: read three-axis inputs as `(b d n)`; inputs of four axes and more always are.
+        diversity_weight: weight in the loss of the vocabulary's unused share of entropy, in nats.
     """
 
     _half_width: Tensor
@@ -45,7 +51,14 @@ class FSQ(Quantizer):
     _sizes: Tensor
     _basis: Tensor
 
-    def __init__(self, levels: Sequence[int], dim: int | None = None, channel_first: bool = False) -> None:
+    def __init__(
+        self,
+        levels: Sequence[int],
+        dim: int | None = None,
+        channel_first: bool = False,
+        *,
+        diversity_weight: float = 0.0,
+    ) -> None:
         super().__init__()
         if not levels or min(levels) < 3:
             raise VistokError(
@@ -56,6 +69,7 @@ class FSQ(Quantizer):
         self.vocabulary_size = prod(levels)
         self.codebooks = 1
         self.channel_first = channel_first
+        self.diversity_weight = diversity_weight
         projects = self.dim != len(levels)
         self.project_in = nn.Linear(self.dim, len(levels)) if projects else nn.Identity()
         self.project_out = nn.Linear(len(levels), self.dim) if projects else nn.Identity()
@@ -90,7 +104,7 @@ class FSQ(Quantizer):
     def _quantize(self, tokens: Tensor) -> Quantized:
         bounded, rounded = self._round(tokens)
         codes = self.project_out(straight_through(bounded, rounded) / self._steps)
-        return Quantized(codes, self._number(rounded), tokens.new_zeros(()))
+        return Quantized(codes, self._number(rounded), self._loss(bounded))
 
     def _ids(self, tokens: Tensor) -> Tensor:
         return self._number(self._round(tokens)[1])
@@ -105,6 +119,19 @@ class FSQ(Quantizer):
             latents = self.project_in(tokens.float())
             bounded = torch.tanh(latents + self._shift) * self._half_width - self._offset
             return bounded, bounded.round()
+
+    def _loss(self, bounded: Tensor) -> Tensor:
+        if not self.training or not self.diversity_weight:
+            return bounded.new_zeros(())
+        digits = [
+            self._soft_digit(*channel) for channel in zip(self.levels, bounded.flatten(0, 1).T, strict=True)
+        ]
+        return self.diversity_weight * (log(self.vocabulary_size) - batch_entropy(digits))
+
+    def _soft_digit(self, levels: int, values: Tensor) -> Tensor:
+        """Share each bounded value `(n)` among the levels near it, `(n levels)`."""
+        values_of_levels = torch.arange(levels, device=values.device) - levels // 2
+        return (-_SHARPNESS * (values[:, None] - values_of_levels).square()).softmax(dim=1)
 
     def _number(self, rounded: Tensor) -> Tensor:
         return ((rounded + self._steps).long() * self._basis).sum(dim=-1)

@@ -2,8 +2,7 @@
 
 The first channel is the highest bit. Training asks for bits that are certain for each token and
 uniform over the batch, through an entropy term. Under a softmax over all sign vectors the bits of one
-token are independent, which lets both entropies be computed exactly without a row per code: the
-first is a sum over bits, and the batch's distribution is a product of two half-width matrices.
+token are independent, which lets both entropies be computed exactly without a row per code.
 """
 
 from math import log2
@@ -14,6 +13,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from vistok.quantizers.base import Quantized, Quantizer
+from vistok.quantizers.diversity import batch_entropy, negative_p_log_p
 from vistok.quantizers.gradients import straight_through
 from vistok_protocol.errors import ErrorCode, VistokError
 
@@ -119,8 +119,9 @@ class LFQ(Quantizer):
         if self.entropy_loss_weight:
             # softmax over codes c of 2 * inv_temperature * <x, c>: each bit's own probability.
             probability = torch.sigmoid(4 * self.inv_temperature * self.codebook_scale * latents)
-            certainty = _binary_entropy(probability).sum(dim=-1).mean()
-            diversity = _entropy(_mean_distribution(probability.flatten(0, 1)))
+            bits = torch.stack([1 - probability, probability], dim=-1).flatten(0, 1)
+            certainty = negative_p_log_p(bits).sum(dim=(1, 2)).mean()
+            diversity = batch_entropy(bits.unbind(dim=1))
             loss = loss + self.entropy_loss_weight * (certainty - self.diversity_gamma * diversity)
         return loss
 
@@ -137,30 +138,3 @@ def _sizes(dim: int | None, codebook_size: int | None) -> tuple[int, int, int]:
         )
     bits = int(log2(size))
     return bits, bits if dim is None else dim, size
-
-
-def _binary_entropy(probability: Tensor) -> Tensor:
-    return _negative_p_log_p(probability) + _negative_p_log_p(1 - probability)
-
-
-def _entropy(distribution: Tensor) -> Tensor:
-    return _negative_p_log_p(distribution).sum()
-
-
-def _negative_p_log_p(probability: Tensor) -> Tensor:
-    return -probability * probability.clamp(min=1e-9).log()
-
-
-def _mean_distribution(probability: Tensor) -> Tensor:
-    """Mean over tokens of the distribution over all codes, from bit probabilities `(n bits)`."""
-    half = probability.shape[1] // 2
-    high, low = _joint(probability[:, :half]), _joint(probability[:, half:])
-    return high.T @ low / probability.shape[0]
-
-
-def _joint(probability: Tensor) -> Tensor:
-    """Distribution `(n 2**bits)` of independent bits with probabilities `(n bits)`."""
-    joint = probability.new_ones(probability.shape[0], 1)
-    for bit in probability.unbind(dim=1):
-        joint = torch.stack([joint * (1 - bit[:, None]), joint * bit[:, None]], dim=-1).flatten(1)
-    return joint

@@ -1,0 +1,108 @@
+"""The `serve` command: settings from the environment and the options, one port, one process."""
+
+import os
+import shlex
+import socket
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from vistok_server.settings import Device, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+from vistok.tokenizer import VisualTokenizer
+
+EXAMPLE_TOKENIZER = "image-fsq-f8"
+MAX_HEADER_BYTES = 128 * 1024  # request line and headers together
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    tokenizer: Annotated[
+        list[str] | None,
+        typer.Option(help="Bundled name or folder; repeatable. All bundled if left out."),
+    ] = None,
+    device: Annotated[Device | None, typer.Option(help="Where the models run; auto if left out.")] = None,
+) -> None:
+    """Serve tokenizers over HTTP. All limits are environment variables that begin with VISTOK_."""
+    settings = _settings(tokenizer, device)
+    listener = _listen(host, port)
+    # Imported here, so that `--help` and a wrong option do not wait for torch.
+    import uvicorn
+
+    from vistok_server.app import create_app
+
+    url = _url(listener)
+    failures: list[BaseException] = []
+
+    def report(loaded: "Future[Mapping[str, VisualTokenizer]]") -> None:
+        error = loaded.exception()
+        if error is None:
+            typer.echo(ready_message(url, loaded.result()))
+        else:
+            failures.append(error)
+            server.should_exit = True
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings, on_loaded=report),
+            http="h11",  # the one that bounds the size of the headers
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+            ws="none",
+            server_header=False,
+            access_log=False,  # its lines hold the whole query, and with it the tokens of a picture
+        )
+    )
+    server.run(sockets=[listener])
+    if failures:
+        _fail(f"the tokenizers could not be loaded: {failures[0]}")
+
+
+def ready_message(url: str, tokenizers: "Mapping[str, VisualTokenizer]") -> str:
+    """Say where the service is, and give one command that works as it stands."""
+    name = EXAMPLE_TOKENIZER if EXAMPLE_TOKENIZER in tokenizers else next(iter(tokenizers))
+    codebooks = tokenizers[name].codebooks
+    rows: Any = [[0, 1], [2, 3]]
+    if codebooks > 1:
+        rows = [[[value] * codebooks for value in row] for row in rows]
+    command = [
+        "curl", "--data", f'{{"ids": {rows}}}', "--header", "Content-Type: application/json",
+        "--output", "four-tokens.png", f"{url}/v1/tokenizers/{name}/decode",
+    ]  # fmt: skip
+    return f"Vistok serves {', '.join(tokenizers)} on {url} (the calls: {url}/docs)\n{shlex.join(command)}"
+
+
+def _settings(tokenizers: list[str] | None, device: Device | None) -> Settings:
+    options: dict[str, Any] = {"tokenizers": tuple(tokenizers or ()) or None, "device": device}
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        _fail(f"the settings are not valid: {'; '.join(faults)}")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything slow happens."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        # An unknown host has its own words; for the rest `create_server` adds an address to the system's.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        _fail(f"cannot listen on {host}, port {port}: {reason}; choose others with --host and --port")
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"vistok serve: {message}", err=True)
+    raise typer.Exit(1)

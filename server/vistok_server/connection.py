@@ -1,0 +1,118 @@
+"""What surrounds every call: its request id, its deadline, a caller who leaves, and the last safety net."""
+
+import asyncio
+import logging
+import re
+import uuid
+from collections.abc import MutableMapping
+from contextlib import suppress
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vistok_protocol import media_types
+from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_server.problems import problem_response
+
+logger = logging.getLogger(__name__)
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class Envelope:
+    """Puts a request id on every call and answer, and turns what nobody caught into an answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer = _Answer(send, {media_types.REQUEST_ID: request_id})
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception as error:
+            if not isinstance(error, VistokError):
+                logger.exception("request %s failed", request_id)
+                error = VistokError(
+                    ErrorCode.INTERNAL, "an unexpected fault of the service; please report the request id"
+                )
+            if not answer.started:
+                await problem_response(error, request_id)(scope, receive, answer.send)
+
+
+class Attendance:
+    """Ends the work on a call when its caller leaves, or when its time is over.
+
+    The work is cancelled wherever it waits; what it has put in a queue is skipped there.
+    """
+
+    def __init__(self, app: ASGIApp, timeout_seconds: float) -> None:
+        self._app = app
+        self._timeout_seconds = timeout_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; raises VistokError(TIMED_OUT) when the time is over."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        messages: asyncio.Queue[Message] = asyncio.Queue(maxsize=1)
+        answer = _Answer(send, {})
+        work = asyncio.ensure_future(self._app(scope, messages.get, answer.send))
+        watch = asyncio.ensure_future(_listen(receive, messages))
+        try:
+            done, _ = await asyncio.wait(
+                {work, watch}, timeout=self._timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            # A connection also ends when the answer is complete; then the work may tidy up.
+            if work in done or (watch in done and answer.complete):
+                await work
+            elif not done:
+                raise VistokError(
+                    ErrorCode.TIMED_OUT, f"the call took longer than {self._timeout_seconds:g} seconds"
+                )
+        finally:
+            await _end(work)
+            await _end(watch)
+
+
+async def _listen(receive: Receive, messages: "asyncio.Queue[Message]") -> None:
+    """Pass on what the caller sends, until the caller leaves."""
+    while (message := await receive())["type"] != "http.disconnect":
+        await messages.put(message)
+
+
+async def _end(task: "asyncio.Future[None]") -> None:
+    if not task.done():
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class _Answer:
+    """Watches the answer go out, and adds headers to it."""
+
+    def __init__(self, send: Send, headers: MutableMapping[str, str]) -> None:
+        self._send = send
+        self._headers = headers
+        self.started = False
+        self.complete = False
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            MutableHeaders(scope=message).update(self._headers)
+        elif message["type"] == "http.response.body":
+            self.complete = not message.get("more_body", False)
+        await self._send(message)
+
+
+def _request_id(headers: Headers) -> str:
+    """Take the caller's id when it is one that logs can hold, else make one."""
+    given = headers.get(media_types.REQUEST_ID, "")
+    return given if SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

@@ -1,0 +1,143 @@
+"""Admit or refuse work, prepare its media off the event loop, and wait for the worker's result."""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from vistok.grids import crop, make_grid
+from vistok.media.fitting import Fit
+from vistok.tokenizer import VisualTokenizer
+from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.tokens import TokenGrid
+from vistok_server.bodies import Part
+from vistok_server.jobs import Job, Operation
+from vistok_server.pictures import prepare_part
+from vistok_server.settings import Settings
+from vistok_server.waiting_room import WaitingRoom
+from vistok_server.worker import Worker
+
+Result = TypeVar("Result")
+
+
+class Engine:
+    """Everything between the routes and the device.
+
+    Its methods belong to the event loop; threads do the work: one the models', a few the media's.
+    """
+
+    def __init__(self, settings: Settings, load: Callable[[], Mapping[str, VisualTokenizer]]) -> None:
+        self.settings = settings
+        self._room = WaitingRoom(settings.max_batch_pixels)
+        self._worker = Worker(load, self._room.take, self._room.halve_batches, settings.torch_threads)
+        self._media = ThreadPoolExecutor(settings.media_threads, thread_name_prefix="vistok-media")
+        self._in_house = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._stopping = False
+
+    @property
+    def loaded(self) -> "Future[Mapping[str, VisualTokenizer]]":
+        """Done when the tokenizers are loaded; holds the error if that failed."""
+        return self._worker.tokenizers
+
+    @property
+    def in_house(self) -> int:
+        """The number of items that were admitted and are not yet answered."""
+        return self._in_house
+
+    @property
+    def waiting(self) -> int:
+        """The number of jobs that wait for the worker."""
+        return len(self._room)
+
+    def start(self) -> None:
+        """Begin to load the tokenizers; returns at once."""
+        self._worker.start()
+
+    async def stop(self) -> None:
+        """Take nothing more, finish everything that was admitted, and end the threads."""
+        self._stopping = True
+        await self._empty.wait()
+        self._room.close()
+        await asyncio.to_thread(self._worker.join)
+        await asyncio.to_thread(self._media.shutdown)
+
+    def tokenizers(self) -> Mapping[str, VisualTokenizer]:
+        """Give what is served; NOT_READY while loading, while stopping, and when the worker is gone."""
+        if self._stopping:
+            raise VistokError(ErrorCode.NOT_READY, "the service is stopping and takes no more work")
+        if not self.loaded.done():
+            raise VistokError(ErrorCode.NOT_READY, "the tokenizers are still being loaded")
+        if self.loaded.exception() is not None or not self._worker.alive:
+            raise VistokError(ErrorCode.NOT_READY, "the worker is not running: see the log of the service")
+        return self.loaded.result()
+
+    def tokenizer(self, name: str) -> VisualTokenizer:
+        """Give one tokenizer by its name, or TOKENIZER_NOT_FOUND, or NOT_READY."""
+        served = self.tokenizers()
+        if name not in served:
+            raise VistokError(
+                ErrorCode.TOKENIZER_NOT_FOUND,
+                f"no tokenizer {name[:80]!r} here, there are: {', '.join(served)}",
+            )
+        return served[name]
+
+    @contextmanager
+    def admit(self, items: int = 1) -> Iterator[None]:
+        """Hold places for this many items, or refuse with OVERLOADED; items count, not calls."""
+        if self._in_house + items > self.settings.max_queue:
+            raise VistokError(
+                ErrorCode.OVERLOADED,
+                f"{self._in_house} of {self.settings.max_queue} places are taken, {items} more are needed",
+            )
+        self._in_house += items
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._in_house -= items
+            if self._in_house == 0:
+                self._empty.set()
+
+    async def off_loop(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """Run a function that takes its time on a media thread; skipped if the caller leaves before."""
+        return await asyncio.get_running_loop().run_in_executor(self._media, function, *arguments)
+
+    async def run(
+        self, tokenizer: VisualTokenizer, operation: Operation, items: np.ndarray, pixels: int
+    ) -> np.ndarray:
+        """Have the worker do one operation on an array whose leading axis counts items (see `Operation`).
+
+        `pixels` is what they weigh in a batch. When the waiting task is cancelled, a job that has not
+        begun is never run.
+        """
+        job = Job(tokenizer.name, operation, items, pixels)
+        self._room.put(job)
+        return await asyncio.wrap_future(job.result)
+
+    async def encode(self, tokenizer: VisualTokenizer, part: Part, fit: Fit) -> "Encoded":
+        """Read one picture, fit it and give its grid."""
+        prepared = await self.off_loop(prepare_part, part, fit, tokenizer.factor, self.settings)
+        rows, columns = prepared.pixels.shape[:2]
+        ids = await self.run(tokenizer, Operation.ENCODE, prepared.pixels[np.newaxis], rows * columns)
+        return Encoded(make_grid(tokenizer, ids[0], prepared.size), crop(prepared.pixels, prepared.size))
+
+    async def decode(self, tokenizer: VisualTokenizer, grid: TokenGrid) -> np.ndarray:
+        """Give the picture of a grid that was checked, uint8 `(h w 3)`, in the size that the grid says."""
+        pixels = math.prod(grid.shape) * tokenizer.factor**2
+        pictures = await self.run(tokenizer, Operation.DECODE, grid.ids[np.newaxis], pixels)
+        return crop(pictures[0], grid.pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A picture's grid, and the picture as the model saw it: uint8 `(h w 3)`, without padding."""
+
+    grid: TokenGrid
+    picture: np.ndarray

@@ -1,0 +1,36 @@
+"""What is asked of a worker: the words that the parts of the engine share."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+
+class Operation(StrEnum):
+    """What a worker does with an array; the leading axis `n` counts the items of the job."""
+
+    ENCODE = "encode"  # (n h w 3) uint8 -> ids (n h/f w/f [k]) int64
+    DECODE = "decode"  # ids (n h w [k]) int64 -> (n h*f w*f 3) uint8
+    QUANTIZE = "quantize"  # (n d h w) float32 -> ids (n h w [k]) int64
+    LOOKUP = "lookup"  # ids (n h w [k]) int64 -> (n d h w) float32
+
+
+BatchKey = tuple[str, Operation, tuple[int, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One array to be worked on, and the future that its result is put in."""
+
+    tokenizer: str
+    operation: Operation
+    array: np.ndarray
+    pixels: int
+    """What it counts for in a batch: the pixels of the picture on the model's side."""
+    result: "Future[np.ndarray]" = field(default_factory=Future)
+
+    @property
+    def key(self) -> BatchKey:
+        """Jobs may share a batch when their keys are equal: no shape is ever padded to another."""
+        return self.tokenizer, self.operation, self.array.shape[1:]

@@ -1,0 +1,68 @@
+"""Failures as answers: every error leaves the service as one `application/problem+json` body."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from vistok_protocol import media_types
+from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.schemas import Problem
+
+RETRY_AFTER_SECONDS = 1
+PASSING = frozenset({ErrorCode.OVERLOADED, ErrorCode.NOT_READY})
+
+CODES_OF_STATUS = {
+    HTTPStatus.NOT_FOUND: ErrorCode.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED: ErrorCode.METHOD_NOT_ALLOWED,
+}
+
+
+def problem_response(
+    error: VistokError, request_id: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with an error; those that will pass say when to come back."""
+    body = orjson.dumps(Problem.from_error(error, request_id).body())
+    response = Response(body, error.code.status, headers, media_types.PROBLEM)
+    if error.code in PASSING:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def request_id_of(request: Request) -> str:
+    """Give the id that the middleware has put on this request."""
+    return request.state.request_id
+
+
+async def on_vistok_error(request: Request, error: Exception) -> Response:
+    """Answer a failure of ours."""
+    assert isinstance(error, VistokError)
+    return problem_response(error, request_id_of(request))
+
+
+async def on_invalid_parameters(request: Request, error: Exception) -> Response:
+    """Answer a query that does not fit its description, naming the first parameter that is wrong."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"][1:])
+    came = "" if first["type"] == "missing" else f", got {str(first['input'])[:100]!r}"
+    detail = f"query parameter {name!r}: {first['msg']}{came}"
+    return problem_response(VistokError(ErrorCode.INVALID_REQUEST, detail), request_id_of(request))
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer what the router refuses: an unknown path, a method that a path does not have."""
+    assert isinstance(error, HTTPException)
+    code = CODES_OF_STATUS.get(HTTPStatus(error.status_code), ErrorCode.INVALID_REQUEST)
+    match code:
+        case ErrorCode.NOT_FOUND:
+            detail = f"there is nothing at {request.url.path[:200]!r}; /docs lists the calls"
+        case ErrorCode.METHOD_NOT_ALLOWED:
+            detail = f"{request.method} is not possible at {request.url.path[:200]!r}"
+        case _:
+            detail = str(error.detail)
+    return problem_response(VistokError(code, detail), request_id_of(request), error.headers)

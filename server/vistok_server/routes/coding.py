@@ -1,0 +1,148 @@
+"""Pictures to grids and back: encode, decode, reconstruct, reconstruction."""
+
+import asyncio
+import hashlib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from starlette.responses import Response
+
+from vistok.evaluation.distortion import psnr
+from vistok.media.fitting import Fit
+from vistok.tokenizer import VisualTokenizer
+from vistok_protocol import media_types
+from vistok_protocol.errors import VistokError
+from vistok_protocol.schemas import DecodeRequest, FailedItem, Problem
+from vistok_server.answers import GRID_TYPES, VARY, grid_content, grid_response, json_response
+from vistok_server.bodies import Part, is_multipart, read_part, read_parts
+from vistok_server.engine import Engine
+from vistok_server.negotiation import choose
+from vistok_server.pictures import PICTURE_TYPES, write_picture
+from vistok_server.problems import request_id_of
+from vistok_server.routes.dependencies import BINARY, PROBLEMS, TheEngine, TheTokenizer, admitted, body_of
+from vistok_server.routes.queries import DecodeQuery, EncodeQuery, FitQuery, ReconstructionQuery
+from vistok_server.tokens_in import read_grid, read_grid_from_url
+
+router = APIRouter(
+    prefix="/v1/tokenizers/{name}", tags=["pictures"], responses=PROBLEMS, dependencies=[Depends(admitted)]
+)
+Accept = Annotated[str | None, Header()]
+
+FILES = {"schema": {"type": "object", "additionalProperties": BINARY["schema"]}}
+PICTURE_BODY = {"image/*": BINARY, media_types.NPY: BINARY}
+GRID_BODY = {
+    media_types.JSON: {"schema": DecodeRequest.model_json_schema()},
+    media_types.TOKENS: BINARY,
+    media_types.NPY: BINARY,
+}
+IMMUTABLE = "public, max-age=31536000, immutable"
+
+
+@router.post("/encode", openapi_extra=body_of(PICTURE_BODY | {"multipart/form-data": FILES}))
+async def encode(
+    request: Request,
+    engine: TheEngine,
+    tokenizer: TheTokenizer,
+    query: Annotated[EncodeQuery, Query()],
+    accept: Accept = None,
+) -> Response:
+    """Give the token grid of a picture; of several files `{"items": […]}`, each a grid or an error."""
+    fit = query.to_fit()
+    if is_multipart(request):
+        choose(accept, (media_types.JSON,))
+        return await _encode_files(request, engine, tokenizer, fit, query.ids)
+    media_type = choose(accept, GRID_TYPES)
+    part = await read_part(request, engine.settings.max_body_bytes)
+    encoded = await engine.encode(tokenizer, part, fit)
+    return await engine.off_loop(grid_response, encoded.grid, media_type, query.ids)
+
+
+@router.post("/decode", openapi_extra=body_of(GRID_BODY))
+async def decode(
+    request: Request,
+    engine: TheEngine,
+    tokenizer: TheTokenizer,
+    query: Annotated[DecodeQuery, Query()],
+    accept: Accept = None,
+) -> Response:
+    """Give the picture of a token grid: encode's answer, bare `{"ids": [[…]]}`, token bytes, an id array."""
+    media_type = choose(accept, PICTURE_TYPES)
+    part = await read_part(request, engine.settings.max_body_bytes)
+    grid = await engine.off_loop(read_grid, part, tokenizer, engine.settings, query.any_fingerprint)
+    picture = await engine.decode(tokenizer, grid)
+    return Response(
+        await engine.off_loop(write_picture, picture, media_type), headers=VARY, media_type=media_type
+    )
+
+
+@router.get("/reconstruction")
+async def reconstruction(
+    engine: TheEngine,
+    tokenizer: TheTokenizer,
+    query: Annotated[ReconstructionQuery, Query()],
+    accept: Accept = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Give the picture of the tokens in the URL: for `<img src>`, and for caches, since it never changes."""
+    media_type = choose(accept, PICTURE_TYPES)
+    grid = await engine.off_loop(read_grid_from_url, query.tokens, tokenizer, engine.settings)
+    content = f"{tokenizer.fingerprint} {media_type} {query.tokens.rstrip('=')}"
+    etag = f'"{hashlib.sha256(content.encode()).hexdigest()[:32]}"'
+    headers = VARY | {"ETag": etag, "Cache-Control": IMMUTABLE}
+    if if_none_match is not None and _matches(if_none_match, etag):
+        return Response(status_code=304, headers=headers)
+    picture = await engine.decode(tokenizer, grid)
+    return Response(
+        await engine.off_loop(write_picture, picture, media_type), headers=headers, media_type=media_type
+    )
+
+
+@router.post("/reconstruct", openapi_extra=body_of(PICTURE_BODY))
+async def reconstruct(
+    request: Request,
+    engine: TheEngine,
+    tokenizer: TheTokenizer,
+    query: Annotated[FitQuery, Query()],
+    accept: Accept = None,
+) -> Response:
+    """Give a picture after one round trip through tokens; its PSNR and bits per pixel stand in headers."""
+    media_type = choose(accept, PICTURE_TYPES)
+    part = await read_part(request, engine.settings.max_body_bytes)
+    encoded = await engine.encode(tokenizer, part, query.to_fit())
+    picture = await engine.decode(tokenizer, encoded.grid)
+    headers = {
+        media_types.PSNR: f"{await engine.off_loop(psnr, encoded.picture, picture):.2f}",
+        media_types.BITS_PER_PIXEL: f"{encoded.grid.bits_per_pixel:.4f}",
+    }
+    return Response(
+        await engine.off_loop(write_picture, picture, media_type),
+        headers=VARY | headers,
+        media_type=media_type,
+    )
+
+
+async def _encode_files(
+    request: Request, engine: Engine, tokenizer: VisualTokenizer, fit: Fit, include_ids: bool
+) -> Response:
+    parts = await read_parts(request, engine.settings.max_multipart_bytes, engine.settings.max_files)
+    with engine.admit(len(parts) - 1):  # the call itself holds one place
+        items = await asyncio.gather(
+            *(_item(part, engine, tokenizer, fit, include_ids, request_id_of(request)) for part in parts)
+        )
+    return await engine.off_loop(json_response, {"items": items})
+
+
+async def _item(
+    part: Part, engine: Engine, tokenizer: VisualTokenizer, fit: Fit, include_ids: bool, request_id: str
+) -> dict[str, Any]:
+    """Give a grid or an error as a JSON object: one bad file spoils none of the others."""
+    try:
+        encoded = await engine.encode(tokenizer, part, fit)
+        return await engine.off_loop(grid_content, encoded.grid, include_ids)
+    except VistokError as error:
+        return FailedItem(error=Problem.from_error(error, request_id)).body()
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    candidates = (candidate.strip().removeprefix("W/") for candidate in if_none_match.split(","))
+    return any(candidate in ("*", etag) for candidate in candidates)

@@ -1,0 +1,142 @@
+"""Ids and feature maps at the door: bodies to checked grids and arrays; on media threads."""
+
+from typing import TypeVar
+
+import numpy as np
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from vistok.grids import check_grid
+from vistok.tokenizer import VisualTokenizer
+from vistok_protocol import media_types
+from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.npy import read_npy
+from vistok_protocol.schemas import DecodeRequest, LookupRequest
+from vistok_protocol.tokens import PixelSize, TokenGrid
+from vistok_server.bodies import Part
+from vistok_server.settings import Settings
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_grid(
+    part: Part, tokenizer: VisualTokenizer, settings: Settings, any_fingerprint: bool = False
+) -> TokenGrid:
+    """Give the grid in a body, checked to be one that this tokenizer can decode.
+
+    Raises INVALID_REQUEST, INVALID_TOKENS, INVALID_ARRAY, INVALID_SHAPE, ID_OUT_OF_RANGE, TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE, and FINGERPRINT_MISMATCH unless any fingerprint will do.
+    """
+    limit = _most_ids(tokenizer, settings)
+    match part.media_type:
+        case media_types.TOKENS:
+            grid = TokenGrid.from_bytes(part.data, max_ids=limit)
+        case media_types.JSON:
+            grid = _grid_of_request(parse_json(part.data, DecodeRequest), tokenizer, limit)
+        case media_types.NPY:
+            grid = _grid_of_ids(
+                read_npy(part.data, max_elements=limit), tokenizer, None, tokenizer.fingerprint
+            )
+        case _:
+            raise _unsupported(part, media_types.JSON, media_types.TOKENS, media_types.NPY)
+    _check_count(grid.ids.size, limit)
+    check_grid(tokenizer, grid, any_fingerprint)
+    return grid
+
+
+def read_grid_from_url(tokens: str, tokenizer: VisualTokenizer, settings: Settings) -> TokenGrid:
+    """Give the grid in base64url, checked as in `read_grid`."""
+    grid = TokenGrid.from_base64url(tokens, max_ids=_most_ids(tokenizer, settings))
+    check_grid(tokenizer, grid)
+    return grid
+
+
+def read_features(part: Part, tokenizer: VisualTokenizer, settings: Settings) -> np.ndarray:
+    """Give a feature map `(b d h w)` as float32; INVALID_ARRAY, INVALID_SHAPE, UNSUPPORTED_MEDIA_TYPE."""
+    if part.media_type != media_types.NPY:
+        raise _unsupported(part, media_types.NPY)
+    features = read_npy(part.data, max_elements=_most_positions(tokenizer, settings) * tokenizer.latent_dim)
+    if features.dtype not in (np.float16, np.float32):
+        raise VistokError(ErrorCode.INVALID_ARRAY, f"expected float16 or float32, got {features.dtype}")
+    if features.ndim != 4 or features.shape[1] != tokenizer.latent_dim:
+        raise VistokError(
+            ErrorCode.INVALID_SHAPE,
+            f"expected (b d h w) with d = {tokenizer.latent_dim}, got {features.shape}",
+        )
+    if not np.isfinite(features).all():
+        raise VistokError(ErrorCode.INVALID_ARRAY, "expected finite features, got NaN or infinity among them")
+    return features.astype(np.float32)
+
+
+def read_batch_of_ids(part: Part, tokenizer: VisualTokenizer, settings: Settings) -> np.ndarray:
+    """Give ids `(b h w [k])` int64, all in range; the errors of `read_grid`."""
+    limit = _most_ids(tokenizer, settings)
+    match part.media_type:
+        case media_types.JSON:
+            ids = parse_json(part.data, LookupRequest).to_ids()
+        case media_types.NPY:
+            ids = read_npy(part.data, max_elements=limit)
+        case _:
+            raise _unsupported(part, media_types.JSON, media_types.NPY)
+    tokenizer.check_ids(ids)
+    _check_count(ids.size, limit)
+    return ids.astype(np.int64)
+
+
+def parse_json(data: bytes, model: type[Model]) -> Model:
+    """Read a JSON body; INVALID_REQUEST names what is wrong with it."""
+    try:
+        return model.model_validate(orjson.loads(data))
+    except orjson.JSONDecodeError as error:
+        raise VistokError(ErrorCode.INVALID_REQUEST, f"expected a JSON body: {error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))[:80] or "the whole body"
+        raise VistokError(
+            ErrorCode.INVALID_REQUEST, f"{where}: {first['msg']}, got {str(first['input'])[:80]!r}"
+        ) from None
+
+
+def _grid_of_request(request: DecodeRequest, tokenizer: VisualTokenizer, limit: int) -> TokenGrid:
+    if request.tokens is not None:
+        TokenGrid.from_base64url(request.tokens, max_ids=limit)  # before anything is compared with it
+    if (grid := request.to_grid()) is not None:
+        return grid
+    size = None if request.pixels is None else request.pixels.to_size()
+    return _grid_of_ids(request.to_ids(), tokenizer, size, request.fingerprint or tokenizer.fingerprint)
+
+
+def _grid_of_ids(
+    ids: np.ndarray, tokenizer: VisualTokenizer, size: PixelSize | None, fingerprint: str
+) -> TokenGrid:
+    tokenizer.check_ids(ids[None])
+    height, width = ids.shape[0] * tokenizer.factor, ids.shape[1] * tokenizer.factor
+    return TokenGrid(
+        ids=ids,
+        tokenizer=tokenizer.name,
+        fingerprint=fingerprint,
+        kind=tokenizer.kind,
+        vocabulary_size=tokenizer.vocabulary_size,
+        pixels=size or PixelSize(height, width),
+        codebooks=tokenizer.codebooks,
+    )
+
+
+def _most_positions(tokenizer: VisualTokenizer, settings: Settings) -> int:
+    """Give how many positions of a grid stand for the largest picture that the model takes."""
+    return settings.max_model_pixels // tokenizer.factor**2
+
+
+def _most_ids(tokenizer: VisualTokenizer, settings: Settings) -> int:
+    return _most_positions(tokenizer, settings) * tokenizer.codebooks
+
+
+def _check_count(count: int, limit: int) -> None:
+    if count > limit:
+        raise VistokError(ErrorCode.TOO_LARGE, f"expected at most {limit} ids, got {count}")
+
+
+def _unsupported(part: Part, *expected: str) -> VistokError:
+    return VistokError(
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"expected {' or '.join(expected)}, got {part.media_type[:80]!r}"
+    )

@@ -1,0 +1,228 @@
+"""Load, deadlines, callers who leave, and stopping: the application with its tokenizer held up."""
+
+import asyncio
+from contextlib import suppress
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.server.conftest import Serve, encoded, picture, until_waiting
+from tests.server.fakes import POISON, BrightnessTokenizer
+from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_server.app import create_app
+from vistok_server.settings import Settings
+
+DECODE = "/v1/tokenizers/fake/decode"
+ENCODE = "/v1/tokenizers/fake/encode"
+
+
+def decoding(client: httpx.AsyncClient, *ids: int) -> "asyncio.Task[httpx.Response]":
+    return asyncio.create_task(client.post(DECODE, json={"ids": [list(ids)]}))
+
+
+async def until_working(tokenizer: BrightnessTokenizer) -> None:
+    assert await asyncio.to_thread(tokenizer.entered.acquire, timeout=30)
+
+
+async def test_a_full_house_refuses_at_the_door_and_recovers(
+    serve: Serve, tokenizer: BrightnessTokenizer
+) -> None:
+    client = await serve(max_queue=3, max_files=3)
+    tokenizer.open.clear()
+    held = [decoding(client, 1, 2, 3)]
+    await until_working(tokenizer)
+    held += [decoding(client, 4), decoding(client, 5)]
+    await until_waiting(client, 2)
+    refused = await client.post(DECODE, content=b"not even read")
+    assert refused.status_code == 429
+    assert refused.json()["code"] == "overloaded"
+    assert "3 of 3 places" in refused.json()["detail"]
+    assert int(refused.headers["retry-after"]) >= 1
+    assert (await client.get("/readyz")).status_code == 200
+    tokenizer.open.set()
+    assert [response.status_code for response in await asyncio.gather(*held)] == [200, 200, 200]
+    assert (await decoding(client, 6)).status_code == 200
+
+
+async def test_files_count_as_items_not_as_one_call(serve: Serve, tokenizer: BrightnessTokenizer) -> None:
+    client = await serve(max_queue=3, max_files=3)
+    files = [("file", ("white.png", encoded(picture()), "image/png"))] * 3
+    tokenizer.open.clear()
+    held = decoding(client, 1)
+    await until_working(tokenizer)
+    refused = await client.post(ENCODE, files=files)
+    assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+    tokenizer.open.set()
+    assert (await held).status_code == 200
+    assert len((await client.post(ENCODE, files=files)).json()["items"]) == 3
+
+
+async def test_a_call_past_its_deadline_is_answered_and_its_job_not_run(
+    serve: Serve, tokenizer: BrightnessTokenizer
+) -> None:
+    client = await serve(timeout_seconds=0.5)
+    tokenizer.open.clear()
+    running, waiting = decoding(client, 1, 2, 3), decoding(client, 4)
+    for response in await asyncio.gather(running, waiting):
+        assert (response.status_code, response.json()["code"]) == (504, "timed_out")
+        assert "0.5 seconds" in response.json()["detail"]
+        assert response.json()["request_id"] == response.headers["x-request-id"]
+    tokenizer.open.set()
+    assert (await decoding(client, 5, 6)).status_code == 200
+    assert ("decode", (1, 1, 1)) not in tokenizer.batches
+
+
+async def test_an_upload_that_stalls_ends_at_the_deadline(serve: Serve) -> None:
+    client = await serve(timeout_seconds=0.2)
+
+    async def stalling():  # type: ignore[no-untyped-def]
+        yield b"\x89PNG"
+        await asyncio.sleep(30)
+
+    response = await client.post(ENCODE, content=stalling(), headers={"Content-Type": "image/png"})
+    assert response.json()["code"] == "timed_out"
+
+
+async def test_the_job_of_a_caller_who_has_left_is_not_run(
+    client: httpx.AsyncClient, tokenizer: BrightnessTokenizer
+) -> None:
+    tokenizer.open.clear()
+    first = decoding(client, 1, 2, 3)
+    await until_working(tokenizer)
+    left = asyncio.Event()
+    messages = iter([{"type": "http.request", "body": b'{"ids": [[7]]}', "more_body": False}])
+    sent: list[object] = []
+
+    async def receive() -> dict[str, object]:
+        for message in messages:
+            return message
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": DECODE,
+        "raw_path": DECODE.encode(),
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    call = asyncio.ensure_future(client._transport.app(scope, receive, send))
+    await until_waiting(client, 1)
+    left.set()
+    await call
+    assert sent == []
+    second = decoding(client, 4, 5)
+    await until_waiting(client, 2)
+    tokenizer.open.set()
+    assert [response.status_code for response in await asyncio.gather(first, second)] == [200, 200]
+    assert [shape for _, shape in tokenizer.batches] == [(1, 1, 3), (1, 1, 2)]
+
+
+async def test_one_bad_grid_among_concurrent_ones_fails_alone(
+    client: httpx.AsyncClient, tokenizer: BrightnessTokenizer
+) -> None:
+    tokenizer.open.clear()
+    first = decoding(client, 0, 0, 0)
+    await until_working(tokenizer)
+    calls = [decoding(client, value) for value in (1, 2, POISON, 3, 4)]
+    await until_waiting(client, 5)
+    tokenizer.open.set()
+    answers = await asyncio.gather(first, *calls)
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 500, 200, 200]
+    assert answers[3].json()["code"] == "internal"
+
+
+async def test_stopping_finishes_what_was_admitted(tokenizer: BrightnessTokenizer) -> None:
+    app = create_app(Settings(), {"fake": tokenizer})
+    lifespan = app.router.lifespan_context(app)
+    await lifespan.__aenter__()
+    engine = app.state.engine
+    await asyncio.wrap_future(engine.loaded)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vistok") as client:
+        tokenizer.open.clear()
+        # A round trip needs the worker twice, the second time after stopping has begun.
+        round_trip = asyncio.create_task(
+            client.post(
+                "/v1/tokenizers/fake/reconstruct",
+                content=encoded(picture()),
+                headers={"Content-Type": "image/png"},
+            )
+        )
+        await until_working(tokenizer)
+        waiting = [decoding(client, value) for value in range(4)]
+        await until_waiting(client, 4)
+        stopping = asyncio.create_task(lifespan.__aexit__(None, None, None))
+        await asyncio.sleep(0)
+        for late in (await decoding(client, 5), await client.get("/readyz")):
+            assert (late.status_code, late.json()["code"]) == (503, "not_ready")
+            assert "stopping" in late.json()["detail"]
+            assert int(late.headers["retry-after"]) >= 1
+        assert (await client.get("/livez")).json() == {"status": "alive"}
+        assert not stopping.done()
+        tokenizer.open.set()
+        answers = await asyncio.gather(round_trip, *waiting)
+        assert [answer.status_code for answer in answers] == [200] * 5
+        await stopping
+
+
+async def test_not_ready_until_the_tokenizers_are_loaded(
+    tokenizer: BrightnessTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(settings: Settings) -> dict[str, BrightnessTokenizer]:
+        assert tokenizer.open.wait(30)
+        return {"fake": tokenizer}
+
+    monkeypatch.setattr("vistok_server.app.load_tokenizers", load)
+    tokenizer.open.clear()
+    app = create_app(Settings())
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vistok") as client,
+    ):
+        for early in (await client.get("/readyz"), await decoding(client, 1)):
+            assert (early.status_code, early.json()["code"]) == (503, "not_ready")
+            assert "being loaded" in early.json()["detail"]
+        assert (await client.get("/livez")).status_code == 200
+        tokenizer.open.set()
+        await asyncio.wrap_future(app.state.engine.loaded)
+        assert (await client.get("/readyz")).json() == {"status": "ready", "tokenizers": ["fake"]}
+
+
+async def test_a_failure_to_load_is_reported_and_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(settings: Settings) -> dict[str, BrightnessTokenizer]:
+        raise VistokError(ErrorCode.TOKENIZER_NOT_FOUND, "no such folder")
+
+    monkeypatch.setattr("vistok_server.app.load_tokenizers", load)
+    failures: list[BaseException | None] = []
+    app = create_app(Settings(), on_loaded=lambda loaded: failures.append(loaded.exception()))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vistok") as client,
+    ):
+        with suppress(VistokError):
+            await asyncio.wrap_future(app.state.engine.loaded)
+        ready = await client.get("/readyz")
+    assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
+    assert [str(failure) for failure in failures] == ["no such folder"]
+
+
+async def test_the_event_loop_is_free_while_media_is_decoded(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, tokenizer: BrightnessTokenizer
+) -> None:
+    def slow(data: bytes, limits: object) -> np.ndarray:
+        assert tokenizer.open.wait(30)
+        return picture()
+
+    monkeypatch.setattr("vistok_server.pictures.read_image", slow)
+    tokenizer.open.clear()
+    call = asyncio.create_task(client.post(ENCODE, content=b"...", headers={"Content-Type": "image/png"}))
+    await asyncio.sleep(0.05)
+    assert (await client.get("/livez")).status_code == 200
+    assert not call.done()
+    tokenizer.open.set()
+    assert (await call).json()["ids"] == [[15, 15], [15, 15]]

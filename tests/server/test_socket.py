@@ -1,0 +1,161 @@
+"""The service on a real socket: the `serve` command, and a caller who hangs up."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import httpx
+import pytest
+import typer
+import uvicorn
+from fastapi import FastAPI
+from typer.testing import CliRunner
+
+from tests.server.conftest import pixels_of
+from tests.server.fakes import BrightnessTokenizer
+from vistok_server.app import create_app
+from vistok_server.cli import ready_message, serve
+from vistok_server.engine import Engine
+from vistok_server.settings import Settings
+
+COMMAND = [sys.executable, "-c", "import typer; from vistok_server.cli import serve; typer.run(serve)"]
+
+
+@pytest.fixture
+def served(tiny_folder: Path) -> Iterator[tuple["subprocess.Popen[str]", str, str]]:
+    """Run `serve` on a free port; give the process, the address and the command that it printed."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [*COMMAND, "--port", "0", "--tokenizer", str(tiny_folder), "--device", "cpu"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            while not (line := process.stdout.readline()).startswith("Vistok serves tiny on "):
+                assert line, "the service ended before it was ready"
+            url = line.split()[4]
+            while not (line := process.stdout.readline()).startswith("curl "):
+                assert line
+            yield process, url, line
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_printed_command_works_and_a_signal_ends_the_service_in_peace(
+    served: tuple["subprocess.Popen[str]", str, str], tmp_path: Path
+) -> None:
+    process, url, command = served
+    assert httpx.get(f"{url}/readyz").json() == {"status": "ready", "tokenizers": ["tiny"]}
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path, capture_output=True)
+    assert pixels_of((tmp_path / "four-tokens.png").read_bytes()).shape == (16, 16, 3)
+    connection = HTTPConnection(url.removeprefix("http://"), timeout=30)
+    connection.request("GET", "/v1/tokenizers/tiny/reconstruction?tokens=" + "A" * 100_000)
+    assert connection.getresponse().status == 400
+    connection.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) in (0, -signal.SIGTERM)
+
+
+def test_a_port_in_use_is_said_in_one_sentence() -> None:
+    command = typer.Typer()
+    command.command()(serve)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(command, ["--port", str(port)])
+    assert result.exit_code == 1
+    assert result.output == (
+        f"vistok serve: cannot listen on 127.0.0.1, port {port}: Address already in use; "
+        "choose others with --host and --port\n"
+    )
+
+
+def test_what_cannot_be_loaded_ends_the_command(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [*COMMAND, "--port", "0", "--tokenizer", str(tmp_path / "nothing")], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert "vistok serve: the tokenizers could not be loaded: " in result.stderr
+    assert "Traceback" not in result.stderr.split("vistok serve:")[1]
+
+
+def test_settings_that_are_not_valid_end_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISTOK_MAX_QUEUE", "many")
+    command = typer.Typer()
+    command.command()(serve)
+    result = CliRunner().invoke(command, [])
+    assert result.exit_code == 1
+    assert "vistok serve: the settings are not valid: max_queue: " in result.output
+
+
+def test_the_example_has_an_id_for_each_codebook() -> None:
+    tokenizer = BrightnessTokenizer()
+    tokenizer.codebooks = 2
+    assert '{"ids": [[[0, 0], [1, 1]], [[2, 2], [3, 3]]]}' in ready_message("http://x", {"fake": tokenizer})
+
+
+@dataclass
+class Running:
+    url: str
+    app: FastAPI
+
+    async def until(self, condition: Callable[[Engine], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not condition(self.app.state.engine):
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def running(tokenizer: BrightnessTokenizer) -> Iterator[Running]:
+    """Serve the fake tokenizer on a socket, from a thread."""
+    app = create_app(Settings(), {"fake": tokenizer})
+    server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", log_config=None))
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    while httpx.get(f"{url}/readyz").status_code != 200:
+        assert thread.is_alive()
+    yield Running(url, app)
+    tokenizer.open.set()
+    server.should_exit = True
+    thread.join()
+
+
+async def test_the_job_of_a_caller_who_hangs_up_is_not_run(
+    running: Running, tokenizer: BrightnessTokenizer
+) -> None:
+    tokenizer.open.clear()
+    async with httpx.AsyncClient(base_url=running.url, timeout=30) as client:
+        held = asyncio.create_task(client.post("/v1/tokenizers/fake/decode", json={"ids": [[1, 2, 3]]}))
+        assert await asyncio.to_thread(tokenizer.entered.acquire, timeout=30)
+        leaving = asyncio.create_task(client.post("/v1/tokenizers/fake/decode", json={"ids": [[4]]}))
+        await running.until(lambda engine: engine.waiting == 1)
+        leaving.cancel()
+        await running.until(lambda engine: engine.in_house == 1)
+        staying = asyncio.create_task(client.post("/v1/tokenizers/fake/decode", json={"ids": [[5, 6]]}))
+        await running.until(lambda engine: engine.waiting == 2)
+        tokenizer.open.set()
+        assert [answer.status_code for answer in await asyncio.gather(held, staying)] == [200, 200]
+    assert [shape for _, shape in tokenizer.batches] == [(1, 1, 3), (1, 1, 2)]
+
+
+def test_a_refused_upload_leaves_the_connection_and_the_service_usable(running: Running) -> None:
+    with httpx.Client(base_url=running.url, timeout=30) as client:
+        large = client.post(
+            "/v1/tokenizers/fake/encode", content=bytes(40_000_000), headers={"Content-Type": "image/png"}
+        )
+        assert (large.status_code, large.json()["code"]) == (413, "too_large")
+        assert client.post("/v1/tokenizers/fake/decode", json={"ids": [[1]]}).status_code == 200
