@@ -1,16 +1,18 @@
-# The service in one small image: models on the CPU unless TORCH_INDEX says otherwise.
+# The service in one image.
 #   docker build -t vistok .
-#   docker build -t vistok:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+#   docker build -t vistok --build-arg TORCH_INDEX=INDEX .
+# TORCH_INDEX is the package index of the torch build wanted, such as one without CUDA, which makes the image
+# several times smaller; without it torch comes from pip's own, runs on the CPU, and on CUDA where there is some.
 ARG PYTHON_VERSION=3.11
 
 FROM python:${PYTHON_VERSION}-slim AS build
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/vistok
 WORKDIR /source
 # torch is nine tenths of the image and changes least: a layer of its own.
 COPY constraints.txt ./
-RUN /opt/vistok/bin/pip install --constraint constraints.txt --index-url "${TORCH_INDEX}" torch
+RUN /opt/vistok/bin/pip install --constraint constraints.txt ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} torch
 COPY pyproject.toml README.md LICENSE ./
 COPY protocol protocol
 COPY tokenizer tokenizer

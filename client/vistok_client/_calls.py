@@ -21,8 +21,8 @@ from vistok_protocol import media_types
 from vistok_protocol.schemas import TokenizerInfo
 from vistok_protocol.tokens import TokenGrid
 
-# Servers and proxies refuse longer ones; 8 KiB is the usual limit, and some of it is the path's.
-LONGEST_URL = 8_000
+# What the service takes; a proxy in between may take less, often 8 KiB.
+LONGEST_URL = 64_000
 
 Fit = Literal["pad", "crop", "resize"]
 Output = Literal["pil", "numpy"]
@@ -174,7 +174,7 @@ def reconstruction_url(base: httpx.URL, name: str, grid: WholeGrid) -> str:
     url = f"{root}{_path(name, 'reconstruction')}?tokens={read_grid(grid).to_base64url()}"
     if len(url) > LONGEST_URL:
         raise InvalidInput(
-            f"the URL for this grid has {len(url)} characters, at most {LONGEST_URL} pass everywhere: "
+            f"the URL for this grid has {len(url)} characters, the service takes {LONGEST_URL}: "
             "decode it with a request instead"
         )
     return url

@@ -167,7 +167,7 @@ class AsyncClient:
     def reconstruction_url(self, grid: WholeGrid, *, tokenizer: str | None = None) -> str:
         """Return an address of the decoded picture, for `<img src>`; nothing is sent.
 
-        Raises InvalidInput for a grid that makes the address longer than 8,000 characters.
+        Raises InvalidInput for a grid that makes the address longer than 64,000 characters.
         """
         name = _calls.tokenizer_of(grid, tokenizer, self._tokenizer)
         return _calls.reconstruction_url(self._http.base_url, name, grid)

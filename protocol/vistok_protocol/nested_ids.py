@@ -15,25 +15,33 @@ def read_nested_ids(nested: object) -> NDArray[np.int64]:
     numbers that no id can be, INVALID_REQUEST for anything that is not an integer.
     """
     try:
-        array = np.array(nested)
+        # As objects first: among strings numpy would give every item the room of the longest.
+        items = np.array(nested, dtype=object)
     except (ValueError, RecursionError) as error:
         raise VistokError(
             ErrorCode.INVALID_SHAPE, "expected ids as lists of equal lengths, got ragged ones"
         ) from error
-    if not 1 <= array.ndim <= MAX_DIMENSIONS or array.size == 0:
+    if not 1 <= items.ndim <= MAX_DIMENSIONS or items.size == 0:
         raise VistokError(
             ErrorCode.INVALID_SHAPE,
-            f"expected ids in 1 to {MAX_DIMENSIONS} levels of lists, none empty, got shape {array.shape}",
+            f"expected ids in 1 to {MAX_DIMENSIONS} levels of lists, none empty, got shape {items.shape}",
         )
-    if array.dtype.kind != "i":
-        raise _not_ids(nested)
-    return array.astype(np.int64, copy=False)
+    _check_integers(items)
+    try:
+        return items.astype(np.int64)
+    except OverflowError as error:
+        raise VistokError(
+            ErrorCode.ID_OUT_OF_RANGE, "expected ids of at most 62 bits, got a longer number"
+        ) from error
 
 
-def _not_ids(nested: object) -> VistokError:
-    """Say why numpy did not make an array of int64: it makes floats or objects of long integers, too."""
-    items = np.array(nested, dtype=object).reshape(-1)
-    for item in items:
+def _check_integers(items: NDArray[np.object_]) -> None:
+    for item in items.flat:
+        if isinstance(item, list):
+            raise VistokError(
+                ErrorCode.INVALID_SHAPE, "expected ids as lists of equal lengths, got ragged ones"
+            )
         if type(item) is not int:
-            return VistokError(ErrorCode.INVALID_REQUEST, f"expected ids as integers, got {repr(item)[:40]}")
-    return VistokError(ErrorCode.ID_OUT_OF_RANGE, "expected ids of at most 62 bits, got a longer number")
+            raise VistokError(
+                ErrorCode.INVALID_REQUEST, f"expected ids as integers, got {repr(item)[:40]}"
+            )

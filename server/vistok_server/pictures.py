@@ -65,16 +65,12 @@ def check_model_pixels(size: tuple[int, ...], factor: int, settings: Settings) -
 
 
 def _largest_size(size: tuple[int, ...], fit: Fit) -> tuple[int, ...]:
-    """Give the largest size that the picture passes through after `max_side`, up to the factor."""
-    if fit.max_side is not None and max(size) > fit.max_side:
-        size = tuple(max(1, math.ceil(side * fit.max_side / max(size))) for side in size)
-    if fit.size is None:
-        return size
-    if fit.fit != "crop":
+    """Give the size after fitting, at most: going down to a multiple of the factor takes a little off."""
+    if fit.size is not None:
         return fit.size
-    # A strip that shall cover a square is scaled up to a very long strip before it is cut.
-    cover = max(wanted / side for wanted, side in zip(fit.size, size, strict=True))
-    return tuple(max(wanted, math.ceil(side * cover)) for wanted, side in zip(fit.size, size, strict=True))
+    if fit.max_side is None or max(size) <= fit.max_side:
+        return size
+    return tuple(max(1, math.ceil(side * fit.max_side / max(size))) for side in size)
 
 
 def _read_array(data: bytes, settings: Settings) -> np.ndarray:

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     """The most files of one multipart body."""
     max_pixels: int = Field(default=64_000_000, ge=1)
     """The largest picture that is decoded at all; read from its header, before anything is allocated."""
-    max_model_pixels: int = Field(default=2048 * 2048, ge=1)
+    max_model_pixels: int = Field(default=4096 * 4096, ge=1)
     """The largest picture that the model sees, after fitting and padding."""
     max_batch_pixels: int = Field(default=2048 * 2048, ge=1)
     """The most pixels of one batch; a single larger picture is a batch of its own."""

@@ -86,9 +86,6 @@ CALLS = {
     "ids=perhaps": Call("/encode?ids=perhaps", 400, "invalid_request", "perhaps", WHITE),
     "a query nobody knows": Call("/encode?maxside=8", 400, "invalid_request", "maxside", WHITE),
     "an enormous size": Call("/encode?size=60000x60000", 413, "too_large", "60000 x 60000", WHITE),
-    "a strip to cover a square": Call(
-        "/encode?size=1024x1024&fit=crop", 413, "too_large", "model takes", encoded(picture(1, 20_000))
-    ),
     "a float array as a picture": Call(
         "/encode", 422, "invalid_shape", "float32", write_npy(np.zeros((8, 8, 3), np.float32)), NPY
     ),

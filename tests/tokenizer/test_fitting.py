@@ -67,6 +67,12 @@ def test_crop_to_a_size_keeps_proportions() -> None:
     assert (prepared.pixels[:, 11:] == 255).all()
 
 
+def test_a_long_strip_is_cut_before_it_is_scaled() -> None:
+    strip = np.full((1, 60_000, 3), 7, np.uint8)
+    prepared = prepare(strip, Fit(fit="crop", size=(2048, 2048)), 8)
+    assert prepared.pixels.shape == (2048, 2048, 3)
+
+
 def test_max_side_shrinks_and_never_enlarges() -> None:
     assert prepare(scene(300, 200), Fit(max_side=150), 8).size.height == 150
     assert prepare(scene(30, 20), Fit(max_side=150), 8).size.height == 30

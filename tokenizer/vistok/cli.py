@@ -4,6 +4,7 @@ Commands import what they need when they run, so that help and listings do not w
 """
 
 import json
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
@@ -138,7 +139,9 @@ def evaluate(
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit status 1."""
     for extra in entry_points(group="vistok.commands"):
-        app.command(extra.name)(extra.load())
+        # Without the packages of its extra, a command is not there.
+        with suppress(ModuleNotFoundError):
+            app.command(extra.name)(extra.load())
     try:
         app()
     except (VistokError, OSError) as error:

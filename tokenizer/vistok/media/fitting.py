@@ -87,10 +87,15 @@ def _pad(picture: np.ndarray, rows: int, columns: int) -> Prepared:
 
 
 def _cut_middle(picture: np.ndarray, height: int, width: int, keep_scale: bool) -> np.ndarray:
-    if not keep_scale:
-        picture = _scaled(picture, max(height / picture.shape[0], width / picture.shape[1]))
-    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    return picture[top : top + height, left : left + width]
+    if keep_scale:
+        top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+        return picture[top : top + height, left : left + width]
+    scale = max(height / picture.shape[0], width / picture.shape[1])
+    rows, columns = height / scale, width / scale
+    top, left = max(0, picture.shape[0] - rows) / 2, max(0, picture.shape[1] - columns) / 2
+    # Cut and scaled in one go: a long strip, scaled whole, might not fit in memory.
+    box = (left, top, min(left + columns, picture.shape[1]), min(top + rows, picture.shape[0]))
+    return _resize(picture, height, width, box)
 
 
 def _shrink(picture: np.ndarray, max_side: int | None) -> np.ndarray:
@@ -103,10 +108,14 @@ def _scaled(picture: np.ndarray, scale: float) -> np.ndarray:
     return _resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
-def _resize(picture: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    if picture.shape[:2] == (rows, columns):
+def _resize(
+    picture: np.ndarray, rows: int, columns: int, box: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
+    """Scale the part in `box` (left, top, right, bottom), by default everything, to `rows x columns`."""
+    if box is None and picture.shape[:2] == (rows, columns):
         return picture
-    return np.asarray(Image.fromarray(picture).resize((columns, rows), Image.Resampling.LANCZOS))
+    scaled = Image.fromarray(picture).resize((columns, rows), Image.Resampling.LANCZOS, box)
+    return np.asarray(scaled)
 
 
 def _multiple(side: int, factor: int, up: bool) -> int:

@@ -1,7 +1,6 @@
 """Encoded pictures to RGB arrays, as a viewer would show them, and back."""
 
 import struct
-import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -42,12 +41,9 @@ def read_image(data: bytes, limits: Limits) -> np.ndarray:
             ErrorCode.TOO_LARGE, f"expected at most {limits.max_bytes} bytes, got a picture of {len(data)}"
         )
     try:
-        with warnings.catch_warnings():
-            # Our own limit decides what is too large, and a damaged tag is no reason to complain.
-            warnings.simplefilter("ignore")
-            with Image.open(BytesIO(data), formats=_READABLE) as picture:
-                _check_size(picture, limits)
-                return np.asarray(to_rgb(picture))
+        with Image.open(BytesIO(data), formats=_READABLE) as picture:
+            _check_size(picture, limits)
+            return np.asarray(to_rgb(picture))
     except Image.DecompressionBombError as bomb:
         raise VistokError(
             ErrorCode.TOO_LARGE, f"expected at most {limits.max_pixels} pixels: {bomb}"

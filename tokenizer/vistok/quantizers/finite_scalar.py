@@ -1,6 +1,6 @@
 """FSQ: each latent channel is bounded and rounded to one of a few levels (Mentzer et al., arXiv:2309.15505).
 
-There is no codebook to train. Small networks leave much of the vocabulary unused, so an optional loss asks for
+There is no codebook to train. Small networks leave much of the vocabulary unused: an optional loss asks for
 batches that spread over it. An id is the mixed-radix number of the rounded channels,
 the first channel least significant.
 """
