@@ -42,6 +42,4 @@ def _check_integers(items: NDArray[np.object_]) -> None:
                 ErrorCode.INVALID_SHAPE, "expected ids as lists of equal lengths, got ragged ones"
             )
         if type(item) is not int:
-            raise VistokError(
-                ErrorCode.INVALID_REQUEST, f"expected ids as integers, got {repr(item)[:40]}"
-            )
+            raise VistokError(ErrorCode.INVALID_REQUEST, f"expected ids as integers, got {repr(item)[:40]}")

@@ -143,9 +143,9 @@ def test_the_address_of_a_reconstruction(connect: Connect) -> None:
 
 
 def test_an_address_that_is_too_long_says_how_long(connect: Connect) -> None:
-    grid = make_grid(np.zeros((100, 100), dtype=np.int64), PixelSize(800, 800))
+    grid = make_grid(np.zeros((300, 300), dtype=np.int64), PixelSize(2400, 2400))
     length = len(grid.to_base64url()) + len("http://test/v1/tokenizers/grey/reconstruction?tokens=")
-    with pytest.raises(InvalidInput, match=f"{length} characters, at most 8000"):
+    with pytest.raises(InvalidInput, match=f"{length} characters, the service takes 64000"):
         connect(Service()).reconstruction_url(grid)
 
 

@@ -165,10 +165,10 @@ CALLS = {
         JSON,
     ),
     "more ids than the model takes": Call(
-        "/decode", 413, "too_large", "ids", grid(np.zeros((1024, 1024), int)).to_bytes(), TOKENS
+        "/decode", 413, "too_large", "ids", grid(np.zeros((2048, 2048), int)).to_bytes(), TOKENS
     ),
     "more ids in JSON than the model takes": Call(
-        "/decode", 413, "too_large", "ids", b'{"ids": [[' + b"1," * 300_000 + b"1]]}", JSON
+        "/decode", 413, "too_large", "ids", b'{"ids": [[' + b"1," * 1_100_000 + b"1]]}", JSON
     ),
     "a picture to decode": Call("/decode", 415, "unsupported_media_type", "image/png", WHITE),
     "tokens in the URL that are none": Call(

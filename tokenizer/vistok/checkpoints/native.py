@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from vistok import bundled
@@ -46,7 +47,8 @@ def save(folder: str | Path, config: TokenizerConfig, weights: dict[str, Tensor]
     stored = {
         name: (w.to(dtype) if w.is_floating_point() else w).contiguous().cpu() for name, w in weights.items()
     }
-    save_file(stored, folder / WEIGHTS_FILE)
+    # A plain write gives the file the usual permissions; safetensors itself would let only its owner read it.
+    (folder / WEIGHTS_FILE).write_bytes(serialize(stored))
     save_config(folder, config)
 
 
