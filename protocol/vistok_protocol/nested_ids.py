@@ -36,7 +36,7 @@ def read_nested_ids(nested: object) -> NDArray[np.int64]:
 
 
 def _check_integers(items: NDArray[np.object_]) -> None:
-    for item in items.flat:
+    for item in items.ravel().tolist():
         if isinstance(item, list):
             raise VistokError(
                 ErrorCode.INVALID_SHAPE, "expected ids as lists of equal lengths, got ragged ones"

@@ -14,7 +14,7 @@ from vistok_server.settings import Device, Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-from vistok.tokenizer import VisualTokenizer
+    from vistok.tokenizer import VisualTokenizer
 
 EXAMPLE_TOKENIZER = "image-fsq-f8"
 MAX_HEADER_BYTES = 128 * 1024  # request line and headers together
