@@ -79,29 +79,31 @@ def _batches(config: TrainingConfig, source: PictureSource, here: Place, first_s
 
 
 def _step(
-    config: TrainingConfig, here: Place, state: TrainingState, pixels: Tensor, report: Report | None
+    config: TrainingConfig, here: Place, state: TrainingState, crops: Tensor, report: Report | None
 ) -> None:
-    optimization = config.optimization
-    learning_rate = _learning_rate(optimization, state.step)
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate
+    pixels = (crops.to(here.device).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
     state.tokenizer.train()
-    pixels = (pixels.to(here.device).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(
-        here.device.type, torch.bfloat16, enabled=uses_bf16(optimization.precision, here.device)
-    ):
+    bf16 = uses_bf16(config.optimization.precision, here.device)
+    with torch.autocast(here.device.type, torch.bfloat16, enabled=bf16):
         reconstruction, quantized = state.network(pixels)
     reconstruction = reconstruction.float()
     loss = _reconstruction_loss(config.loss, pixels, reconstruction) + quantized.loss
-    state.optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(state.tokenizer.parameters(), optimization.clip_norm)
-    state.optimizer.step()
-    state.average.update_parameters(state.tokenizer)
-    state.step += 1
+    learning_rate = _learning_rate(config.optimization, state.step)
+    _update(state, loss, learning_rate, config.optimization.clip_norm)
     if report:
         squared_error = functional.mse_loss(reconstruction.detach(), pixels)
         report.add(state.step, loss.detach(), squared_error, quantized.ids, learning_rate)
+
+
+def _update(state: TrainingState, loss: Tensor, learning_rate: float, clip_norm: float) -> None:
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate
+    state.optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(state.tokenizer.parameters(), clip_norm)
+    state.optimizer.step()
+    state.average.update_parameters(state.tokenizer)
+    state.step += 1
 
 
 def _reconstruction_loss(weights: LossConfig, pixels: Tensor, reconstruction: Tensor) -> Tensor:
