@@ -16,7 +16,7 @@ def encode_image(client: Client, picture: Path) -> Path:
     print(f"{picture.name}: {rows} x {columns} ids of {grid.vocabulary_size} by {grid.tokenizer}")
     print(f"the first row: {grid.ids[0].tolist()}")
 
-    tokens = picture.with_suffix(".vistok")
+    tokens = picture.with_suffix(".vtok")
     grid.save(tokens)
     print(f"{tokens.name}: {tokens.stat().st_size} bytes, {grid.bits_per_pixel:.3f} bits per pixel")
 

@@ -163,7 +163,7 @@ def test_a_grid_from_the_service_can_be_kept(
     connect: Connect, picture: np.ndarray, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     grid = connect(Service()).encode(picture)
-    path = tmp_path_factory.mktemp("grids") / "picture.vistok"
+    path = tmp_path_factory.mktemp("grids") / "picture.vtok"
     grid.save(path)
     assert TokenGrid.load(path) == grid
     assert grid.fingerprint == FINGERPRINT

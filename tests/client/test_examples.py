@@ -22,5 +22,5 @@ def test_encode_image(
     decoded = encode_image(connect(Service()), tmp_path / "grey.png")
     with Image.open(decoded) as image:
         np.testing.assert_array_equal(np.asarray(image), picture)
-    assert TokenGrid.load(tmp_path / "grey.vistok").shape == (3, 2)
+    assert TokenGrid.load(tmp_path / "grey.vtok").shape == (3, 2)
     assert "grey.png: 3 x 2 ids of 256 by grey" in capsys.readouterr().out

@@ -60,8 +60,8 @@ def test_the_worked_example_of_the_format_page_is_what_the_code_writes() -> None
 
 @pytest.mark.parametrize("grid", [image_grid(), video_grid()], ids=["image", "video"])
 def test_a_file_gives_the_grid_back(grid: TokenGrid, tmp_path: Path) -> None:
-    grid.save(tmp_path / "one.vistok")
-    assert TokenGrid.load(tmp_path / "one.vistok") == grid
+    grid.save(tmp_path / "one.vtok")
+    assert TokenGrid.load(tmp_path / "one.vtok") == grid
 
 
 def test_base64url_is_written_without_padding_and_read_with_it() -> None:
