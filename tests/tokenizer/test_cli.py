@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,33 @@ def test_tokens_of_another_tokenizer_need_an_explicit_request(
     said = vistok("decode", tokens, "-t", tmp_path / "other", code=1)
     assert tokenizer.fingerprint in said
     vistok("decode", tokens, "-t", tmp_path / "other", "--any-fingerprint")
+
+
+def test_nothing_is_overwritten_by_a_default_name_nor_the_input(photo: Path, tiny_folder: Path) -> None:
+    picture = photo.with_suffix(".png")
+    picture.write_bytes(encoded(scene(16, 16)))
+    before = picture.read_bytes()
+    vistok("encode", picture, "-t", tiny_folder)
+    tokens = picture.with_suffix(".vtok")
+    assert "exists already" in vistok("decode", tokens, "-t", tiny_folder, code=1)
+    assert "exists already" in vistok("encode", photo, "-t", tiny_folder, code=1)
+    assert "is the input" in vistok("encode", picture, "-o", picture, "-t", tiny_folder, code=1)
+    assert picture.read_bytes() == before
+
+
+def test_a_broken_picture_is_named_and_left_out(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "pictures", 2)
+    (folder / "broken.png").write_bytes(b"no picture")
+    done = subprocess.run(
+        [sys.executable, "-m", "vistok", "evaluate", str(tiny_folder), "--data", str(folder)],
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "broken.png" in done.stderr
+
+
+def test_version() -> None:
+    assert vistok("--version").strip() == metadata.version("vistok")
 
 
 def test_help_does_not_load_torch() -> None:

@@ -105,11 +105,21 @@ def test_cmyk_becomes_rgb() -> None:
     assert np.abs(back.astype(int) - (200, 60, 30)).max() <= 6
 
 
-def test_a_colour_profile_is_applied() -> None:
-    lab_like = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ"))
-    data = saved(Image.fromarray(PIXELS), "png", icc_profile=lab_like.tobytes())
-    changed = read_image(data, LIMITS)
-    assert changed.shape == PIXELS.shape
+def swapping_profile() -> bytes:
+    """A profile under which red and green change places."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    entries = {bytes(data[i : i + 4]): i for i in range(132, 132 + 12 * data[131], 12)}
+    red, green = entries[b"rXYZ"], entries[b"gXYZ"]
+    data[red : red + 4], data[green : green + 4] = b"gXYZ", b"rXYZ"
+    return bytes(data).replace(b"s\0R\0G\0B", b"t\0e\0s\0t")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_a_colour_profile_holds_in_every_mode(mode: str) -> None:
+    flat = Image.new("RGB", (8, 8), (200, 60, 30))
+    flat = flat.quantize(2) if mode == "P" else flat.convert(mode)
+    back = read_image(saved(flat, "png", icc_profile=swapping_profile()), LIMITS)
+    assert np.abs(back.astype(int) - (60, 200, 30)).max() <= 4
 
 
 def test_a_broken_colour_profile_is_ignored() -> None:

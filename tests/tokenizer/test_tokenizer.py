@@ -120,6 +120,52 @@ def test_wrong_ids_are_refused(tiny_tokenizer: VisualTokenizer, ids: torch.Tenso
         assert refused.value.code is code
 
 
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.uint64]
+)
+def test_ids_of_any_whole_dtype_are_taken(tiny_tokenizer: VisualTokenizer, dtype: torch.dtype) -> None:
+    ids = torch.arange(20).view(1, 4, 5)
+    assert torch.equal(tiny_tokenizer.decode(ids.to(dtype)), tiny_tokenizer.decode(ids))
+    assert torch.equal(tiny_tokenizer.lookup(ids.to(dtype)), tiny_tokenizer.lookup(ids))
+
+
+@pytest.mark.parametrize("factor", [torch.nan, torch.inf, 255])
+def test_pixels_in_another_range_are_refused(tiny_tokenizer: VisualTokenizer, factor: float) -> None:
+    with pytest.raises(VistokError, match=r"expected pixels in \[-1, 1\]"):
+        tiny_tokenizer.encode(pictures(1, 16, 16) * factor)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_pixels_of_any_floating_dtype_are_taken(tiny_tokenizer: VisualTokenizer, dtype: torch.dtype) -> None:
+    assert tiny_tokenizer.encode(pictures(1, 16, 16).to(dtype)).shape == (1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [
+        ("autoencoder", {"widths": [10**7, 10**7]}),
+        ("quantizer", {"arguments": {"levels": [8.5, 8, 8]}}),
+        ("quantizer", {"arguments": {"levels": [2**40] * 3}}),
+        ("quantizer", {"type": "VectorQuantize", "arguments": {"dim": 3, "codebook_size": 10**13}}),
+        ("quantizer", {"type": "VectorQuantize", "arguments": {"dim": 3, "codebook_size": -1}}),
+        ("quantizer", {"type": "LFQ", "arguments": {"dim": "x"}}),
+    ],
+)
+def test_a_config_that_asks_for_nonsense_is_refused(
+    tiny_folder: Path, part: str, values: dict[str, object]
+) -> None:
+    config = json.loads((tiny_folder / "config.json").read_text())
+    config[part] |= values
+    (tiny_folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(VistokError):
+        VisualTokenizer.from_pretrained(tiny_folder)
+
+
+def test_a_device_that_is_not_there_is_refused(tiny_folder: Path) -> None:
+    with pytest.raises(VistokError, match="cannot use device"):
+        VisualTokenizer.from_pretrained(tiny_folder, device="no such device")
+
+
 def test_features_that_are_not_finite_are_refused(tiny_tokenizer: VisualTokenizer) -> None:
     features = torch.zeros(1, 3, 4, 4)
     features[0, 0, 0, 0] = torch.nan

@@ -143,6 +143,34 @@ def test_a_tar_gives_the_same_crops_as_its_folder(pictures: Path, tmp_path: Path
     assert all(torch.equal(folder[name], tar[name]) for name in folder)
 
 
+def test_a_broken_picture_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_folder(tmp_path / "pictures", 2, 64, 64)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    train(config(), folder, tmp_path / "out")
+    assert "broken.jpg" in caplog.text
+
+
+def test_a_crop_that_the_tokenizer_cannot_take_is_refused(pictures: Path, tmp_path: Path) -> None:
+    wrong = config().model_copy(update={"data": DataConfig(crop=33, workers=0)})
+    with pytest.raises(VistokError, match="multiple of 8, got 33"):
+        train(wrong, pictures, tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x80\x02cos\nsystem\n(S'true'\ntR."])
+def test_a_damaged_checkpoint_is_refused_and_never_run(
+    content: bytes, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "training.pt").write_bytes(content)
+    with pytest.raises(VistokError, match="delete it to start anew"):
+        train(config(), pictures, tmp_path)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(pictures: Path, tmp_path: Path) -> None:
+    train(config("FSQ", checkpoint_steps=2), pictures, tmp_path)
+    with pytest.raises(VistokError, match="not a checkpoint of this recipe"):
+        train(config("VectorQuantize"), pictures, tmp_path)
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VistokError, match="found none"):
         train(config(), tmp_path, tmp_path / "out")

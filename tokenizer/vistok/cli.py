@@ -4,13 +4,14 @@ Commands import what they need when they run, so that help and listings do not w
 """
 
 import json
+import sys
 from contextlib import suppress
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated
 
 from vistok import bundled
-from vistok_protocol.errors import VistokError
+from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.tokens import TokenGrid
 
 try:
@@ -51,7 +52,8 @@ def encode(
     wanted = Fit.parse(max_side, fit, size)
     pixels = read_image(picture.read_bytes(), Limits())
     grid = encode_picture(VisualTokenizer.from_pretrained(tokenizer), pixels, wanted)
-    output = output or picture.with_suffix(".vtok")
+    output = output or _free(picture.with_suffix(".vtok"))
+    _keep(picture, output)
     grid.save(output)
     print(
         f"{output}: {' x '.join(map(str, grid.shape))} ids of {grid.tokenizer}, {output.stat().st_size} bytes"
@@ -74,9 +76,10 @@ def decode(
     from vistok.media.image import format_of, write_image
     from vistok.tokenizer import VisualTokenizer
 
-    output = output or tokens.with_suffix(".png")
-    image_format = format_of(output)
+    image_format = format_of(output) if output else "png"
     grid = TokenGrid.load(tokens)
+    output = output or _free(tokens.with_suffix(".png"))
+    _keep(tokens, output)
     loaded = VisualTokenizer.from_pretrained(tokenizer or grid.tokenizer)
     output.write_bytes(write_image(decode_grid(loaded, grid, any_fingerprint), image_format))
     print(f"{output}: {grid.pixels.height} x {grid.pixels.width} pixels")
@@ -136,6 +139,35 @@ def evaluate(
     run(tokenizer, data, picture, save)
 
 
+def _free(default: Path) -> Path:
+    """Refuse a name that nobody asked for where a file has it already: it may be the original picture."""
+    if default.exists():
+        raise VistokError(ErrorCode.INVALID_REQUEST, f"{default} exists already: choose a name with --output")
+    return default
+
+
+def _keep(source: Path, output: Path) -> None:
+    if output.exists() and output.samefile(source):
+        raise VistokError(
+            ErrorCode.INVALID_REQUEST, f"{output} is the input: choose another name with --output"
+        )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(version("vistok"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit status 1."""
     for extra in entry_points(group="vistok.commands"):
@@ -145,7 +177,5 @@ def main() -> None:
     try:
         app()
     except (VistokError, OSError) as error:
-        Console(stderr=True).print(
-            f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
+        print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None

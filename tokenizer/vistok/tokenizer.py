@@ -16,6 +16,9 @@ from vistok.quantizers.base import Quantized, Quantizer
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
 
+# Resizing overshoots [-1, 1] a little; [0, 255] overshoots it a lot.
+_LARGEST_PIXEL = 2.0
+
 
 class VisualTokenizer(nn.Module):
     """Pictures to ids and back.
@@ -43,7 +46,10 @@ class VisualTokenizer(nn.Module):
         config, weights = load(name_or_folder)
         tokenizer = cls(config)
         tokenizer.load_weights(weights, source=str(name_or_folder))
-        return tokenizer.to(device)
+        try:
+            return tokenizer.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise VistokError(ErrorCode.INVALID_REQUEST, f"cannot use device {device}: {error}") from None
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Write `config.json` and `model.safetensors`; floating weights are stored as `dtype`."""
@@ -144,7 +150,7 @@ class VisualTokenizer(nn.Module):
     def decode(self, ids: Tensor) -> Tensor:
         """Give the pictures `(b 3 H W)` float32 in [-1, 1] of ids `(b h w [k])`."""
         self.check_ids(ids)
-        return torch.cat(list(self._one_by_one(self._pictures, ids)))
+        return torch.cat(list(self._one_by_one(self._pictures, ids.long())))
 
     @torch.inference_mode()
     def quantize(self, features: Tensor) -> Tensor:
@@ -169,7 +175,9 @@ class VisualTokenizer(nn.Module):
     def check_ids(self, ids: Tensor | np.ndarray) -> None:
         """Refuse ids that are not whole numbers, not `(b h w [k])`, or outside [0, vocabulary_size)."""
         rank = 3 if self.codebooks == 1 else 4
-        whole = ids.dtype.kind in "iu" if isinstance(ids, np.ndarray) else not ids.is_floating_point()
+        if isinstance(ids, Tensor) and not ids.is_floating_point():
+            ids = ids.cpu().numpy()
+        whole = isinstance(ids, np.ndarray) and ids.dtype.kind in "iu"
         if not whole or ids.ndim != rank or 0 in ids.shape or (rank == 4 and ids.shape[-1] != self.codebooks):
             expected = "(b h w)" if rank == 3 else f"(b h w {self.codebooks})"
             dtype = str(ids.dtype).removeprefix("torch.")
@@ -193,6 +201,13 @@ class VisualTokenizer(nn.Module):
                 f"got {str(pixels.dtype).removeprefix('torch.')} {tuple(pixels.shape)}; "
                 "vistok.grids.encode_picture takes any size",
             )
+        # Written so that NaN fails it too.
+        if not (pixels.abs() <= _LARGEST_PIXEL).all():
+            raise VistokError(
+                ErrorCode.INVALID_ARRAY,
+                "expected pixels in [-1, 1], got values far outside or not finite; "
+                "vistok.media.pixels.to_model converts uint8",
+            )
 
     def _one_by_one(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Iterator[Tensor]:
         """Run a network on each picture alone.
@@ -206,14 +221,14 @@ class VisualTokenizer(nn.Module):
         return self.autoencoder.encode(pixels.float().contiguous(memory_format=torch.channels_last))
 
     def _pictures(self, ids: Tensor) -> Tensor:
-        return self.autoencoder.decode(self.quantizer.lookup(ids.long())).clamp(-1, 1)
+        return self.autoencoder.decode(self.quantizer.lookup(ids)).clamp(-1, 1)
 
 
 def _build_quantizer(config: TokenizerConfig) -> Quantizer:
     family = getattr(quantizers, config.quantizer.type)
     try:
         quantizer = family(**config.quantizer.arguments)
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise VistokError(ErrorCode.INVALID_REQUEST, f"{config.quantizer.type}: {error}") from None
     if quantizer.dim != config.autoencoder.latent_dim:
         raise VistokError(

@@ -8,11 +8,15 @@ window, and nothing else. The norm is the root mean square's (Zhang and Sennrich
 What this module does not know: quantization, uint8, files, resizing.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch.nn.functional as functional
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+
+# Bounds on what a config may ask for, so that a foreign one cannot fill the memory.
+_Channels = Annotated[int, Field(ge=1, le=4096)]
+_Blocks = Annotated[int, Field(ge=1, le=64)]
 
 _PATCH = 4
 _COLOURS = 3
@@ -29,10 +33,10 @@ class ConvolutionalConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: Literal["convolutional"] = "convolutional"
-    latent_dim: PositiveInt
-    widths: tuple[PositiveInt, PositiveInt] = (48, 192)
-    encoder_blocks: tuple[PositiveInt, PositiveInt] = (1, 4)
-    decoder_blocks: tuple[PositiveInt, PositiveInt] = (1, 4)
+    latent_dim: _Channels
+    widths: tuple[_Channels, _Channels] = (48, 192)
+    encoder_blocks: tuple[_Blocks, _Blocks] = (1, 4)
+    decoder_blocks: tuple[_Blocks, _Blocks] = (1, 4)
 
 
 class ConvolutionalAutoencoder(nn.Module):

@@ -35,7 +35,7 @@ def load_config(name_or_folder: str | Path) -> TokenizerConfig:
     path = locate(name_or_folder) / CONFIG_FILE
     try:
         values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise VistokError(ErrorCode.INVALID_REQUEST, f"{path} is not readable JSON: {error}") from None
     return parse(TokenizerConfig, values, source=str(path))
 

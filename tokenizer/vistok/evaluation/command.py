@@ -9,8 +9,10 @@ from rich.table import Table
 from vistok.checkpoints import native
 from vistok.evaluation.codebook_usage import CodebookUsage
 from vistok.evaluation.measure import PictureResult, Summary, bits_per_pixel, measure, side_by_side
+from vistok.media.image import format_of
 from vistok.media.sources import PictureSource
 from vistok.tokenizer import VisualTokenizer
+from vistok_protocol.errors import ErrorCode, VistokError
 
 # Rows of the side-by-side picture, from the first set.
 _SHOWN = 6
@@ -18,6 +20,8 @@ _SHOWN = 6
 
 def evaluate(name_or_folder: str, data: list[Path], picture: Path | None, save: bool) -> None:
     """Measure a tokenizer on each folder or tar in `data`; the use of the vocabulary is over all of them."""
+    if picture:
+        format_of(picture)
     tokenizer = VisualTokenizer.from_pretrained(name_or_folder)
     sources = [PictureSource.open(path) for path in data]
     usage = CodebookUsage(tokenizer.vocabulary_size)
@@ -27,6 +31,8 @@ def evaluate(name_or_folder: str, data: list[Path], picture: Path | None, save: 
     for path, source in zip(data, sources, strict=True):
         results = list(track(measure(tokenizer, source, usage), path.name, len(source), transient=True))
         shown = shown or results[:: max(1, len(results) // _SHOWN)][:_SHOWN]
+        if not results:
+            raise VistokError(ErrorCode.UNREADABLE_MEDIA, f"no picture in {path} can be read")
         summary = Summary.of(results)
         table.add_row(path.stem, str(summary.pictures), f"{summary.psnr:.2f}", f"{summary.ssim:.4f}")
         quality |= {f"{path.stem}_psnr": round(summary.psnr, 3), f"{path.stem}_ssim": round(summary.ssim, 4)}

@@ -1,5 +1,6 @@
 """What a tokenizer does to pictures: distortion, use of the vocabulary, and how that looks."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, log2
@@ -12,12 +13,13 @@ from PIL import Image
 from vistok.evaluation.codebook_usage import CodebookUsage
 from vistok.evaluation.distortion import psnr, ssim
 from vistok.grids import decode_grid, encode_picture
-from vistok.media.image import read_image
-from vistok.media.limits import Limits
 from vistok.media.pixels import to_model
 from vistok.media.sources import PictureSource
 from vistok.tokenizer import VisualTokenizer
+from vistok_protocol.errors import VistokError
 from vistok_protocol.tokens import TokenGrid
+
+logger = logging.getLogger(__name__)
 
 _SHOWN_HEIGHT = 256
 _GAP = 8
@@ -52,9 +54,16 @@ class Summary:
 def measure(
     tokenizer: VisualTokenizer, source: PictureSource, usage: CodebookUsage
 ) -> Iterator[PictureResult]:
-    """Take each picture through one round trip at its own size, counting its ids into `usage`."""
+    """Take each picture through one round trip at its own size, counting its ids into `usage`.
+
+    A picture that cannot be read is left out, with a warning in the log.
+    """
     for index in range(len(source)):
-        original = read_image(source.read(index), Limits())
+        try:
+            original = source.picture(index)
+        except VistokError as error:
+            logger.warning("left out: %s", error)
+            continue
         grid = encode_picture(tokenizer, original)
         usage.add(torch.from_numpy(grid.ids))
         reconstruction = decode_grid(tokenizer, grid)

@@ -82,11 +82,12 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I") or picture.mode == "F":
         picture = _to_eight_bits(picture)
-    if picture.has_transparency_data:
-        return _on_white(picture.convert("RGBA"))
-    if profile:
-        picture = _to_srgb(picture, profile)
-    return picture.convert("RGB")
+    if not picture.has_transparency_data:
+        return _to_srgb(picture, profile).convert("RGB")
+    picture = picture.convert("RGBA")
+    colours = _to_srgb(picture.convert("RGB"), profile)
+    white = Image.new("RGB", picture.size, "white")
+    return Image.composite(colours, white, picture.getchannel("A"))
 
 
 def _check_size(picture: Image.Image, limits: Limits) -> None:
@@ -105,13 +106,10 @@ def _to_eight_bits(picture: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(whole, 0, 255).astype(np.uint8))
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture).convert("RGB")
-
-
-def _to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
-    if picture.mode not in ("RGB", "L", "CMYK"):
+def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    if picture.mode == "P":
+        picture = picture.convert("RGB")
+    if profile is None or picture.mode not in ("RGB", "L", "CMYK"):
         return picture
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))

@@ -60,9 +60,10 @@ class FSQ(Quantizer):
         diversity_weight: float = 0.0,
     ) -> None:
         super().__init__()
-        if not levels or min(levels) < 3:
+        if not levels or not all(isinstance(n, int) and n >= 3 for n in levels) or prod(levels) > 2**62:
             raise VistokError(
-                ErrorCode.INVALID_REQUEST, f"FSQ needs levels of at least 3, got {list(levels)}"
+                ErrorCode.INVALID_REQUEST,
+                f"FSQ needs levels of at least 3 whose product is at most 2**62, got {list(levels)}",
             )
         self.levels = tuple(levels)
         self.dim = len(levels) if dim is None else dim

@@ -4,8 +4,9 @@ The sample with index `i` is the same in every run and process, which makes resu
 at the index where it stopped.
 """
 
+import logging
 from dataclasses import dataclass
-from io import BytesIO
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,9 +14,19 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vistok.media.image import to_rgb
 from vistok.media.sources import PictureSource
 from vistok.training.config import DataConfig
+from vistok_protocol.errors import VistokError
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 10
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """Shuffle an epoch."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 @dataclass(frozen=True)
@@ -32,10 +43,19 @@ class RandomCrops(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         epoch, position = divmod(index, len(self.source))
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.source))
         random = np.random.default_rng((self.seed, epoch, position))
-        picture = Image.open(BytesIO(self.source.read(int(order[position]))))
-        return torch.from_numpy(self._cut(to_rgb(picture), random)).movedim(-1, 0)
+        picture = Image.fromarray(self._readable(epoch, position))
+        return torch.from_numpy(self._cut(picture, random)).movedim(-1, 0)
+
+    def _readable(self, epoch: int, position: int) -> np.ndarray:
+        """Decode the picture at a position of an epoch; after one that cannot be read comes the next."""
+        order = _order(self.seed, epoch, len(self.source))
+        for place in range(position, position + _TRIES):
+            try:
+                return self.source.picture(int(order[place % len(order)]))
+            except VistokError as error:
+                logger.warning("left out of training: %s", error)
+        raise RuntimeError(f"{_TRIES} pictures in a row cannot be read")
 
     def _cut(self, picture: Image.Image, random: np.random.Generator) -> np.ndarray:
         """Shrink, crop and flip, reading no more of the picture than the crop needs."""

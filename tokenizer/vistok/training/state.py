@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from vistok.tokenizer import VisualTokenizer
 from vistok.training.config import OptimizationConfig
 from vistok.training.processes import Place
+from vistok_protocol.errors import ErrorCode, VistokError
 
 
 @dataclass
@@ -60,9 +62,16 @@ class TrainingState:
 
     def load(self, path: Path, device: torch.device) -> None:
         """Go on from a checkpoint; it is read as tensors alone, nothing in it can run."""
-        state = torch.load(path, map_location=device, weights_only=True)
-        self.tokenizer.load_state_dict(state["tokenizer"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
-        torch.set_rng_state(state["random"].cpu())
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+            self.tokenizer.load_state_dict(state["tokenizer"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+            torch.set_rng_state(state["random"].cpu())
+        except (RuntimeError, ValueError, TypeError, KeyError, EOFError, UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise VistokError(
+                ErrorCode.INVALID_REQUEST,
+                f"{path} is not a checkpoint of this recipe ({reason}); delete it to start anew",
+            ) from None

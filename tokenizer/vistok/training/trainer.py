@@ -18,6 +18,7 @@ from vistok.training.data import RandomCrops
 from vistok.training.processes import Place, place, uses_bf16
 from vistok.training.report import Report
 from vistok.training.state import TrainingState
+from vistok_protocol.errors import ErrorCode, VistokError
 
 _CHECKPOINT = "training.pt"
 
@@ -42,6 +43,11 @@ def train(config: TrainingConfig, data: Path, output: Path) -> None:
 
 def _state(config: TrainingConfig, output: Path, here: Place) -> TrainingState:
     tokenizer = VisualTokenizer(config.tokenizer)
+    if config.data.crop % tokenizer.factor:
+        raise VistokError(
+            ErrorCode.INVALID_REQUEST,
+            f"expected data.crop to be a multiple of {tokenizer.factor}, got {config.data.crop}",
+        )
     if config.start_from:
         _take_over(tokenizer, VisualTokenizer.from_pretrained(config.start_from))
     state = TrainingState.fresh(tokenizer.to(here.device), config.optimization, here)
