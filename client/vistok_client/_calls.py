@@ -1,8 +1,9 @@
 """Building requests: one plain function for each call, for both clients."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Integral
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from vistok_client import _answers
+from vistok_client import _answers, _defaults
 from vistok_client._inputs import Body, Grid, Picture, WholeGrid, array_body, picture_body, read_grid
 from vistok_client._retry import Outcome
-from vistok_client.errors import InvalidInput, RequestRefused, TokenizerError
+from vistok_client.errors import InvalidInput, RequestRefused
 from vistok_client.reconstruction import Reconstruction
 from vistok_protocol import media_types
 from vistok_protocol.schemas import TokenizerInfo
@@ -60,17 +61,37 @@ class Call(Generic[Answer]):
 
 @dataclass(frozen=True)
 class Preparation:
-    """What happens to a picture before it is encoded: see `Client.encode`."""
+    """What happens to a picture before it is encoded: see `Client.encode`. Raises InvalidInput."""
 
     max_side: int | None = None
     fit: Fit | None = None
     size: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        match self.size:
+            case None:
+                return
+            case (Integral(), Integral()) if min(self.size) > 0:
+                return
+        raise InvalidInput(f"expected size as two positive integers (height, width), got {self.size!r}")
+
     def params(self) -> dict[str, str]:
         """Return the query parameters, without those that were not given."""
-        size = None if self.size is None else f"{self.size[0]}x{self.size[1]}"
+        size = None if self.size is None else f"{self.size[0]:d}x{self.size[1]:d}"
         given = {"max_side": self.max_side, "fit": self.fit, "size": size}
         return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def service_address(url: str) -> httpx.URL:
+    """Return where the service is; InvalidInput for anything but an http or https URL with a host."""
+    try:
+        address = httpx.URL(url)
+        address.host.encode("idna")  # as the look-up of the name does, which fails in words of its own
+    except (httpx.InvalidURL, TypeError, UnicodeError) as error:
+        raise InvalidInput(f"expected the URL of a service, got {url!r}: {error}") from error
+    if address.scheme not in ("http", "https") or not address.host:
+        raise InvalidInput(f"expected the URL of a service, as {_defaults.URL}, got {url!r}")
+    return address
 
 
 def encode(name: str, picture: Picture, preparation: Preparation) -> Call[TokenGrid]:
@@ -98,27 +119,24 @@ def encode_several(
     )
 
 
-def bodies_of(pictures: Sequence[Picture]) -> list[Body | InvalidInput]:
-    """Return a body for each picture, or why it cannot be sent: one bad picture spoils no other."""
-    return [_body_or_error(picture) for picture in pictures]
-
-
-def in_order(
-    bodies: Sequence[Body | InvalidInput], answers: Iterable[TokenGrid | RequestRefused]
-) -> list[TokenGrid | TokenizerError]:
-    """Put the answers to the bodies that were sent where those bodies stood."""
-    remaining = iter(answers)
-    return [body if isinstance(body, InvalidInput) else next(remaining) for body in bodies]
-
-
-def decode_to_image(name: str, grid: Grid, any_fingerprint: bool) -> Call[Image.Image]:
-    """Decode a grid to a picture."""
-    return _decode(name, grid, any_fingerprint, media_types.PNG, _answers.read_image)
-
-
-def decode_to_array(name: str, grid: Grid, any_fingerprint: bool) -> Call[NDArray[np.uint8]]:
-    """Decode a grid to an array."""
-    return _decode(name, grid, any_fingerprint, media_types.NPY, _answers.read_array)
+def decode(
+    name: str, grid: Grid, output: Output, any_fingerprint: bool
+) -> Call[Image.Image | NDArray[np.uint8]]:
+    """Decode a grid to a picture or an array."""
+    if output not in ("pil", "numpy"):
+        raise InvalidInput(f"expected output 'pil' or 'numpy', got {output!r}")
+    if isinstance(grid, WholeGrid):
+        body = Body(read_grid(grid).to_bytes(), media_types.TOKENS)
+    else:
+        body = array_body(grid)
+    return Call(
+        "POST",
+        _path(name, "decode"),
+        _answers.read_image if output == "pil" else _answers.read_array,
+        params={"any_fingerprint": "true"} if any_fingerprint else {},
+        accept=media_types.PNG if output == "pil" else media_types.NPY,
+        body=body,
+    )
 
 
 def reconstruct(name: str, picture: Picture, preparation: Preparation) -> Call[Reconstruction]:
@@ -178,26 +196,6 @@ def reconstruction_url(base: httpx.URL, name: str, grid: WholeGrid) -> str:
             "decode it with a request instead"
         )
     return url
-
-
-def _body_or_error(picture: Picture) -> Body | InvalidInput:
-    try:
-        return picture_body(picture)
-    except InvalidInput as error:
-        return error
-    except OSError as error:
-        return InvalidInput(f"the picture cannot be read: {error}")
-
-
-def _decode(
-    name: str, grid: Grid, any_fingerprint: bool, accept: str, read: Callable[[httpx.Response], Answer]
-) -> Call[Answer]:
-    if isinstance(grid, WholeGrid):
-        body = Body(read_grid(grid).to_bytes(), media_types.TOKENS)
-    else:
-        body = array_body(grid)
-    params = {"any_fingerprint": "true"} if any_fingerprint else {}
-    return Call("POST", _path(name, "decode"), read, params=params, accept=accept, body=body)
 
 
 def _file(number: int, part: Body) -> tuple[str, tuple[str, bytes, str]]:

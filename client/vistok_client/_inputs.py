@@ -35,7 +35,16 @@ SIGNATURES = {
     b"MM\x00*": "image/tiff",
     b"\x93NUMPY": media_types.NPY,
 }
-PNG_MODES = {"1", "L", "LA", "P", "RGBA", "I;16"}
+# The file that holds an image of each mode as it is.
+FILES = {
+    **dict.fromkeys(("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B"), "PNG"),
+    **dict.fromkeys(("CMYK", "F", "I"), "TIFF"),
+}
+SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "PNG": {"compress_level": 1},
+    # Said, because an image from a TIFF remembers its compression, which may be a lossy one.
+    "TIFF": {"compression": "raw"},
+}
 
 
 @dataclass(frozen=True)
@@ -107,14 +116,29 @@ def _read_body(file: IO[Any]) -> Body:
 
 
 def _image_body(image: Image.Image) -> Body:
-    """Send plain colours as an array; what the service interprets (alpha, palette, 16 bits) as PNG."""
+    """Send plain colours as an array, and what the service interprets (profile, alpha, depth) as a file."""
     try:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode not in PNG_MODES and "transparency" not in upright.info:
+        upright = _in_mode_of_files(ImageOps.exif_transpose(image))
+        profile = upright.info.get("icc_profile")
+        if upright.mode in ("RGB", "L") and not profile and not upright.has_transparency_data:
             return array_body(np.asarray(upright.convert("RGB")))
         stream = io.BytesIO()
-        upright.save(stream, format="PNG", compress_level=1)
+        file_format = FILES[upright.mode]
+        upright.save(stream, file_format, icc_profile=profile, **SAVE_OPTIONS[file_format])
     # Pillow reads files late: a damaged one shows here.
     except (OSError, ValueError, SyntaxError) as error:
         raise InvalidInput(f"the picture cannot be read: {error}") from error
-    return Body(stream.getvalue(), media_types.PNG)
+    return Body(stream.getvalue(), Image.MIME[file_format])
+
+
+def _in_mode_of_files(image: Image.Image) -> Image.Image:
+    if image.mode in FILES:
+        return image
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    if image.mode.startswith("I;16"):
+        return image.convert("I")
+    colours = image.convert("RGB")
+    # A profile is about the values in a file, not about HSV, LAB and the like.
+    colours.info.pop("icc_profile", None)
+    return colours

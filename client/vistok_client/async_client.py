@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from vistok_client import _calls, _defaults
+from vistok_client._batches import batches, in_order, to_send
 from vistok_client._calls import Call, Fit, Output, Preparation
-from vistok_client._inputs import Body, Grid, Picture, WholeGrid
+from vistok_client._inputs import Grid, Picture, WholeGrid
 from vistok_client._retry import RETRIES, Attempts, Outcome
 from vistok_client.errors import TokenizerError
 from vistok_client.reconstruction import Reconstruction
@@ -30,7 +31,7 @@ class AsyncClient:
     try. `headers` are sent with every request. `transport` replaces the network, for tests.
 
     Every method raises a `TokenizerError` (see vistok_client.errors), and OSError for a file that
-    cannot be read.
+    cannot be read; a `url` that is not one of http or https raises InvalidInput.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class AsyncClient:
     ) -> None:
         self._tokenizer = tokenizer
         self._retries = retries
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout, headers=headers, transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=_calls.service_address(url), timeout=timeout, headers=headers, transport=transport
+        )
 
     @overload
     async def encode(
@@ -84,17 +87,19 @@ class AsyncClient:
         (h w 3). `max_side` makes it smaller first; `size` (height, width) gives it another size;
         `fit` ("pad", "crop", "resize") says how it comes to a size that the tokenizer can take.
 
-        A list is sent in one request (a service limits its files and bytes) and answered with a list
-        in the same order. A picture that failed is an error of the tree in its place, not raised: it
-        spoils none of the others.
+        A list of any length is sent in requests of up to 64 pictures, one after the other, and answered
+        with a list in the same order. A picture that failed is an error of the tree in its place, not
+        raised: it spoils none of the others.
         """
         name, preparation = tokenizer or self._tokenizer, Preparation(max_side, fit, size)
         if not isinstance(picture, list | tuple):
             return await self._run(_calls.encode(name, picture, preparation))
-        bodies = _calls.bodies_of(picture)
-        sent = [body for body in bodies if isinstance(body, Body)]
-        answers = await self._run(_calls.encode_several(name, sent, preparation)) if sent else []
-        return _calls.in_order(bodies, answers)
+        results: list[TokenGrid | TokenizerError] = []
+        for batch in batches(picture):
+            sent = to_send(batch)
+            answers = await self._run(_calls.encode_several(name, sent, preparation)) if sent else []
+            results += in_order(batch, answers)
+        return results
 
     @overload
     async def decode(
@@ -131,9 +136,7 @@ class AsyncClient:
         unless `any_fingerprint`.
         """
         name = _calls.tokenizer_of(grid, tokenizer, self._tokenizer)
-        if output == "numpy":
-            return await self._run(_calls.decode_to_array(name, grid, any_fingerprint))
-        return await self._run(_calls.decode_to_image(name, grid, any_fingerprint))
+        return await self._run(_calls.decode(name, grid, output, any_fingerprint))
 
     async def reconstruct(
         self,
@@ -197,6 +200,8 @@ class AsyncClient:
             await asyncio.sleep(wait)
 
     async def _try(self, arguments: dict[str, Any]) -> Outcome:
+        if self._http.is_closed:
+            return httpx.RequestError("the client has been closed")
         try:
             return await self._http.request(**arguments)
         except httpx.RequestError as error:

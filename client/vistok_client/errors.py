@@ -14,6 +14,8 @@ TokenizerError
     └── ServiceFailed        any other 5xx: a bug
 """
 
+from typing import Any
+
 
 class TokenizerError(Exception):
     """Any failure of a call to the service. `request_id` is the one sent; None when nothing was sent."""
@@ -59,6 +61,10 @@ class RequestRefused(TokenizerError):
         self.code = code
         self.status = status
         self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickle passes no keywords to __init__: it is left out, and the fields come as the state.
+        return RequestRefused.__new__, (type(self), *self.args), vars(self)
 
     def __str__(self) -> str:
         return f"{self.status} {self.code or 'without a code'}: {super().__str__()}"

@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.client.service import INFO, Service, problem
+from tests.client.service import INFO, Service, parts_of, problem
 from vistok_client import (
     AsyncClient,
     Client,
@@ -51,6 +51,26 @@ async def test_a_list_with_bad_pictures(picture: np.ndarray) -> None:
         assert await client.encode([]) == []
     assert isinstance(good, TokenGrid)
     assert isinstance(missing, InvalidInput)
+
+
+async def test_a_list_of_any_length(picture: np.ndarray) -> None:
+    service = Service()
+    async with connect(service) as client:
+        grids = await client.encode([picture - shade for shade in range(70)])
+    assert [len(parts_of(request)) for request in service.requests] == [64, 6]
+    assert [grid.ids[0, 0] for grid in grids if isinstance(grid, TokenGrid)] == list(range(77, 7, -1))
+
+
+async def test_what_cannot_be_asked(picture: np.ndarray) -> None:
+    service = Service()
+    async with connect(service) as client:
+        with pytest.raises(InvalidInput):
+            await client.encode(picture, size=(0, 8))
+        with pytest.raises(InvalidInput):
+            await client.decode([[1]], output="torch")
+    with pytest.raises(ConnectionFailed, match="closed"):
+        await client.tokenizers()
+    assert service.requests == []
 
 
 async def test_trying_again_ends(waits: list[float]) -> None:

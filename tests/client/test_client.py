@@ -2,20 +2,24 @@
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.client.service import FINGERPRINT, INFO, Service, make_grid
+from tests.client.service import FINGERPRINT, INFO, Service, make_grid, parts_of
 from vistok_client import (
+    AsyncClient,
     Client,
+    ConnectionFailed,
     FingerprintMismatch,
     InvalidInput,
     NotFound,
     PixelSize,
     RequestRefused,
     TokenGrid,
+    _batches,
 )
 from vistok_protocol import media_types
 
@@ -126,6 +130,30 @@ def test_a_bad_picture_in_a_list_spoils_none_of_the_others(connect: Connect, pic
     assert (first.ids[0, 0], last.ids[0, 0]) == (77, 67)
 
 
+def test_a_list_of_any_length_is_sent_in_requests_that_a_service_takes(
+    connect: Connect, picture: np.ndarray
+) -> None:
+    service = Service()
+    pictures = [picture - shade % 70 for shade in range(150)]
+    results = connect(service).encode([*pictures[:100], "absent.png", *pictures[100:]])
+    assert [len(parts_of(request)) for request in service.requests] == [64, 63, 23]
+    assert isinstance(results.pop(100), InvalidInput)
+    shades = [77 - grid.ids[0, 0] for grid in results if isinstance(grid, TokenGrid)]
+    assert shades == [shade % 70 for shade in range(150)]
+
+
+def test_a_list_of_large_pictures_is_sent_in_requests_that_a_service_takes(
+    connect: Connect, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_batches, "MOST_BYTES", 2_000)  # two pictures of 908 bytes
+    service = Service()
+    too_large = np.zeros((40, 40, 3), dtype=np.uint8)
+    results = connect(service).encode([picture, picture - 1, too_large, picture - 2])
+    assert [len(parts_of(request)) for request in service.requests] == [2, 1]
+    assert isinstance(results.pop(2), InvalidInput)
+    assert [grid.ids[0, 0] for grid in results if isinstance(grid, TokenGrid)] == [77, 76, 75]
+
+
 @pytest.mark.parametrize("pictures", [[], ["absent.png"]], ids=["no picture", "no good picture"])
 def test_nothing_is_sent_for_nothing(connect: Connect, pictures: list[str]) -> None:
     service = Service()
@@ -147,6 +175,26 @@ def test_an_address_that_is_too_long_says_how_long(connect: Connect) -> None:
     length = len(grid.to_base64url()) + len("http://test/v1/tokenizers/grey/reconstruction?tokens=")
     with pytest.raises(InvalidInput, match=f"{length} characters, the service takes 64000"):
         connect(Service()).reconstruction_url(grid)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "http://", "http://a\n", "http://a:b", "localhost:8000", "ftp://a", "http://a..b", None],
+    ids=repr,
+)
+def test_what_is_no_address_is_said_at_once(url: Any) -> None:
+    for client in (Client, AsyncClient):
+        with pytest.raises(InvalidInput, match="expected the URL of a service"):
+            client(url)
+
+
+def test_a_closed_client_says_so(picture: np.ndarray) -> None:
+    service = Service()
+    with Client("http://test", transport=service.transport) as client:
+        pass
+    with pytest.raises(ConnectionFailed, match="closed"):
+        client.encode(picture)
+    assert service.requests == []
 
 
 def test_a_service_may_live_under_a_path(picture: np.ndarray) -> None:

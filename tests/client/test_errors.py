@@ -1,5 +1,7 @@
 """What a call raises: a tree that a stranger's `except` fits, with a request id on each."""
 
+import pickle
+
 import httpx
 import numpy as np
 import pytest
@@ -127,10 +129,24 @@ def test_every_call_reads_with_suspicion(content: bytes, picture: np.ndarray) ->
                 call()
 
 
+def tree(base: type[TokenizerError]) -> set[type[TokenizerError]]:
+    return {base}.union(*(tree(child) for child in base.__subclasses__()))
+
+
 def test_everything_that_can_be_caught_is_public_and_of_one_tree() -> None:
     public = {getattr(vistok_client, name) for name in vistok_client.__all__}
-
-    def tree(base: type[TokenizerError]) -> set[type[TokenizerError]]:
-        return {base}.union(*(tree(child) for child in base.__subclasses__()))
-
     assert tree(TokenizerError) <= public
+
+
+@pytest.mark.parametrize("kind", sorted(tree(TokenizerError), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_errors_pass_between_processes(kind: type[TokenizerError], protocol: int) -> None:
+    if issubclass(kind, RequestRefused):
+        error = kind("too much", code="overloaded", status=429, request_id="r", retry_after=1.5)
+    else:
+        error = kind("too much", request_id="r")
+    error.add_note("of picture 7")
+    back = pickle.loads(pickle.dumps(error, protocol))
+    assert type(back) is kind
+    assert vars(back) == vars(error)
+    assert (back.args, str(back)) == (error.args, str(error))

@@ -64,33 +64,6 @@ def test_arrays_travel_as_npy(connect: Connect, picture: np.ndarray) -> None:
     np.testing.assert_array_equal(np.load(io.BytesIO(service.last.content)), picture)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "CMYK", "YCbCr", "HSV"])
-def test_plain_images_travel_as_arrays(connect: Connect, picture: np.ndarray, mode: str) -> None:
-    service = Service()
-    grid = connect(service).encode(Image.fromarray(picture).convert(mode))
-    assert service.last.headers["content-type"] == media_types.NPY
-    assert abs(int(grid.ids[0, 0]) - 77) <= 1
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
-def test_images_that_need_interpreting_travel_as_png(
-    connect: Connect, picture: np.ndarray, mode: str
-) -> None:
-    service = Service()
-    connect(service).encode(Image.fromarray(picture).convert("L").convert(mode))
-    with Image.open(io.BytesIO(service.last.content)) as sent:
-        assert sent.mode == mode
-        assert sent.size == (13, 20)
-
-
-def test_images_are_turned_upright(connect: Connect, picture: np.ndarray) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    with Image.open(io.BytesIO(saved(Image.fromarray(picture), "JPEG", exif=exif))) as image:
-        grid = connect(Service()).encode(image)
-    assert (grid.pixels.height, grid.pixels.width) == (13, 20)
-
-
 def test_a_missing_file_is_the_error_that_everyone_knows(connect: Connect) -> None:
     with pytest.raises(FileNotFoundError):
         connect(Service()).encode("absent.png")
@@ -113,6 +86,31 @@ def test_what_is_no_picture_is_never_sent(connect: Connect, make: Callable[[], A
         connect(service).encode(make())
     assert isinstance(caught.value, ValueError)
     assert caught.value.request_id is None
+    assert service.requests == []
+
+
+@pytest.mark.parametrize("size", [(256,), (256, 0), (-1, 8), (8.0, 8.0), "8x8", 8, (8, 8, 3)], ids=str)
+def test_what_is_no_size_is_never_sent(connect: Connect, picture: np.ndarray, size: Any) -> None:
+    service = Service()
+    for call in (connect(service).encode, connect(service).reconstruct):
+        with pytest.raises(InvalidInput, match="two positive integers"):
+            call(picture, size=size)
+    with pytest.raises(InvalidInput):
+        connect(service).encode([picture], size=size)
+    assert service.requests == []
+
+
+def test_a_size_may_come_from_numpy(connect: Connect, picture: np.ndarray) -> None:
+    service = Service()
+    connect(service).encode(picture, size=(np.int64(8), np.int32(16)))
+    assert service.last.url.params["size"] == "8x16"
+
+
+def test_what_is_no_output_is_never_sent(connect: Connect) -> None:
+    service = Service()
+    for output in ("torch", "PIL", None, ["pil"]):
+        with pytest.raises(InvalidInput, match="'pil' or 'numpy'"):
+            connect(service).decode([[1]], output=output)
     assert service.requests == []
 
 
