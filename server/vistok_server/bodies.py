@@ -39,12 +39,20 @@ async def read_part(request: Request, max_bytes: int) -> Part:
 async def read_parts(request: Request, max_bytes: int, max_files: int) -> list[Part]:
     """Read the files of a multipart body in order, under whatever field names they came.
 
-    Raises TOO_LARGE, INVALID_REQUEST (no multipart, too many files, a field that is no file), EMPTY_BODY
-    (no file at all). A file that is empty or too large is the business of whoever reads it.
+    Raises TOO_LARGE, INVALID_REQUEST (no multipart, cut short, too many files, a field that is no file),
+    EMPTY_BODY (no file at all). A file that is empty or too large is the business of whoever reads it.
     """
-    parser = MultiPartParser(
-        request.headers, _limited_stream(request, max_bytes), max_files=max_files, max_fields=0
-    )
+
+    async def whole_stream() -> AsyncGenerator[bytes, None]:
+        async for chunk in _limited_stream(request, max_bytes):
+            yield chunk
+        if parser.begun and not parser.complete:
+            raise VistokError(
+                ErrorCode.INVALID_REQUEST,
+                "the multipart body is cut short: it has no closing boundary",
+            )
+
+    parser = _Parser(request.headers, whole_stream(), max_files=max_files, max_fields=0)
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -58,6 +66,20 @@ async def read_parts(request: Request, max_bytes: int, max_files: int) -> list[P
         return [Part(await file.read(), media_type_of(file.content_type)) for file in files]
     finally:
         await form.close()
+
+
+class _Parser(MultiPartParser):
+    """Knows whether the first part has begun, and whether the closing boundary has come."""
+
+    begun = complete = False
+
+    def on_part_begin(self) -> None:
+        self.begun = True
+        super().on_part_begin()
+
+    def on_end(self) -> None:
+        self.complete = True
+        super().on_end()
 
 
 async def _limited_stream(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:

@@ -1,6 +1,5 @@
 """The `serve` command: settings from the environment and the options, one port, one process."""
 
-import os
 import shlex
 import socket
 from concurrent.futures import Future
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from vistok.tokenizer import VisualTokenizer
 
 EXAMPLE_TOKENIZER = "image-fsq-f8"
-MAX_HEADER_BYTES = 128 * 1024  # request line and headers together
 
 
 def serve(
@@ -33,9 +31,8 @@ def serve(
     settings = _settings(tokenizer, device)
     listener = _listen(host, port)
     # Imported here, so that `--help` and a wrong option do not wait for torch.
-    import uvicorn
-
     from vistok_server.app import create_app
+    from vistok_server.http_server import HttpServer
 
     url = _url(listener)
     failures: list[BaseException] = []
@@ -48,16 +45,7 @@ def serve(
             failures.append(error)
             server.should_exit = True
 
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(settings, on_loaded=report),
-            http="h11",  # the one that bounds the size of the headers
-            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-            ws="none",
-            server_header=False,
-            access_log=False,  # its lines hold the whole query, and with it the tokens of a picture
-        )
-    )
+    server = HttpServer(create_app(settings, on_loaded=report))
     server.run(sockets=[listener])
     if failures:
         _fail(f"the tokenizers could not be loaded: {failures[0]}")
@@ -92,8 +80,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        # An unknown host has its own words; for the rest `create_server` adds an address to the system's.
-        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        # The address that `create_server` adds to the system's words is in our sentence already.
+        reason = str(error.strerror or error).partition(" (while attempting")[0]
         _fail(f"cannot listen on {host}, port {port}: {reason}; choose others with --host and --port")
 
 

@@ -49,7 +49,7 @@ class Envelope:
 class Attendance:
     """Ends the work on a call when its caller leaves, or when its time is over.
 
-    The work is cancelled wherever it waits; what it has put in a queue is skipped there.
+    The work is cancelled wherever it waits; what it has put in a queue is taken out.
     """
 
     def __init__(self, app: ASGIApp, timeout_seconds: float) -> None:

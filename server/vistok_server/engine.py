@@ -2,9 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +17,8 @@ from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.tokens import TokenGrid
 from vistok_server.bodies import Part
 from vistok_server.jobs import Job, Operation
-from vistok_server.pictures import prepare_part
+from vistok_server.pictures import measure_part, prepare_part
+from vistok_server.pixel_budget import PixelBudget
 from vistok_server.settings import Settings
 from vistok_server.waiting_room import WaitingRoom
 from vistok_server.worker import Worker
@@ -36,6 +37,9 @@ class Engine:
         self._room = WaitingRoom(settings.max_batch_pixels)
         self._worker = Worker(load, self._room.take, self._room.halve_batches, settings.torch_threads)
         self._media = ThreadPoolExecutor(settings.media_threads, thread_name_prefix="vistok-media")
+        self._media_places = asyncio.Semaphore(settings.media_threads)
+        self._pixels = PixelBudget(settings.max_waiting_pixels)
+        self._uploads: set[asyncio.Timeout] = set()
         self._in_house = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -60,9 +64,15 @@ class Engine:
         """Begin to load the tokenizers; returns at once."""
         self._worker.start()
 
+    def take_no_more(self) -> None:
+        """Refuse new work, and end the calls whose body has not come whole; what came whole is finished."""
+        self._stopping = True
+        while self._uploads:
+            self._uploads.pop().reschedule(0)
+
     async def stop(self) -> None:
         """Take nothing more, finish everything that was admitted, and end the threads."""
-        self._stopping = True
+        self.take_no_more()
         await self._empty.wait()
         self._room.close()
         await asyncio.to_thread(self._worker.join)
@@ -71,7 +81,7 @@ class Engine:
     def tokenizers(self) -> Mapping[str, VisualTokenizer]:
         """Give what is served; NOT_READY while loading, while stopping, and when the worker is gone."""
         if self._stopping:
-            raise VistokError(ErrorCode.NOT_READY, "the service is stopping and takes no more work")
+            raise _stopping()
         if not self.loaded.done():
             raise VistokError(ErrorCode.NOT_READY, "the tokenizers are still being loaded")
         if self.loaded.exception() is not None or not self._worker.alive:
@@ -105,9 +115,34 @@ class Engine:
             if self._in_house == 0:
                 self._empty.set()
 
+    @asynccontextmanager
+    async def uploading(self) -> AsyncIterator[None]:
+        """Surround the reading of a body: NOT_READY as soon as the service stops."""
+        if self._stopping:
+            raise _stopping()
+        try:
+            async with asyncio.timeout(None) as patience:
+                self._uploads.add(patience)
+                try:
+                    yield
+                finally:
+                    self._uploads.discard(patience)
+        except TimeoutError:
+            raise _stopping() from None
+
     async def off_loop(self, function: Callable[..., Result], *arguments: object) -> Result:
-        """Run a function that takes its time on a media thread; skipped if the caller leaves before."""
-        return await asyncio.get_running_loop().run_in_executor(self._media, function, *arguments)
+        """Run a function that takes its time on a media thread; skipped if the caller leaves before.
+
+        A thread cannot be interrupted. A caller who leaves while it works is waited for, so that what the
+        thread holds stays counted until it lets go.
+        """
+        async with self._media_places:  # no more than there are threads: nothing waits out of sight
+            running = asyncio.get_running_loop().run_in_executor(self._media, function, *arguments)
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.wait([running])
+                raise
 
     async def run(
         self, tokenizer: VisualTokenizer, operation: Operation, items: np.ndarray, pixels: int
@@ -115,22 +150,39 @@ class Engine:
         """Have the worker do one operation on an array whose leading axis counts items (see `Operation`).
 
         `pixels` is what they weigh in a batch. When the waiting task is cancelled, a job that has not
-        begun is never run.
+        begun is forgotten and never run.
         """
         job = Job(tokenizer.name, operation, items, pixels)
         self._room.put(job)
-        return await asyncio.wrap_future(job.result)
+        try:
+            return await asyncio.wrap_future(job.result)
+        except asyncio.CancelledError:
+            self._room.withdraw(job)
+            raise
 
-    async def encode(self, tokenizer: VisualTokenizer, part: Part, fit: Fit) -> "Encoded":
-        """Read one picture, fit it and give its grid."""
-        prepared = await self.off_loop(prepare_part, part, fit, tokenizer.factor, self.settings)
-        rows, columns = prepared.pixels.shape[:2]
-        ids = await self.run(tokenizer, Operation.ENCODE, prepared.pixels[np.newaxis], rows * columns)
-        return Encoded(make_grid(tokenizer, ids[0], prepared.size), crop(prepared.pixels, prepared.size))
+    @asynccontextmanager
+    async def encoded(self, tokenizer: VisualTokenizer, part: Part, fit: Fit) -> AsyncIterator["Encoded"]:
+        """Read one picture, fit it and give its grid; its pixels are counted until the block is left."""
+        pixels = await self.off_loop(measure_part, part, fit, tokenizer.factor, self.settings)
+        async with self._pixels.hold(pixels):
+            prepared = await self.off_loop(prepare_part, part, fit, tokenizer.factor, self.settings)
+            rows, columns = prepared.pixels.shape[:2]
+            ids = await self.run(tokenizer, Operation.ENCODE, prepared.pixels[np.newaxis], rows * columns)
+            grid = make_grid(tokenizer, ids[0], prepared.size)
+            yield Encoded(grid, crop(prepared.pixels, prepared.size))
+
+    @asynccontextmanager
+    async def decoded(self, tokenizer: VisualTokenizer, grid: TokenGrid) -> AsyncIterator[np.ndarray]:
+        """Give the picture that `decode` gives; its pixels are counted until the block is left."""
+        async with self._pixels.hold(_pixels_of(tokenizer, grid)):
+            yield await self.decode(tokenizer, grid)
 
     async def decode(self, tokenizer: VisualTokenizer, grid: TokenGrid) -> np.ndarray:
-        """Give the picture of a grid that was checked, uint8 `(h w 3)`, in the size that the grid says."""
-        pixels = math.prod(grid.shape) * tokenizer.factor**2
+        """Give the picture of a grid that was checked, uint8 `(h w 3)`, in the size that the grid says.
+
+        For those who hold pixels already; the others take `decoded`.
+        """
+        pixels = _pixels_of(tokenizer, grid)
         pictures = await self.run(tokenizer, Operation.DECODE, grid.ids[np.newaxis], pixels)
         return crop(pictures[0], grid.pixels)
 
@@ -141,3 +193,11 @@ class Encoded:
 
     grid: TokenGrid
     picture: np.ndarray
+
+
+def _pixels_of(tokenizer: VisualTokenizer, grid: TokenGrid) -> int:
+    return math.prod(grid.shape) * tokenizer.factor**2
+
+
+def _stopping() -> VistokError:
+    return VistokError(ErrorCode.NOT_READY, "the service is stopping and takes no more work")

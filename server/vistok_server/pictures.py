@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from vistok.media.fitting import Fit, Prepared, prepare
-from vistok.media.image import ImageFormat, read_image, write_image
+from vistok.media.image import ImageFormat, read_image, read_size, write_image
 from vistok.media.limits import Limits
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
@@ -28,22 +28,23 @@ def read_picture(part: Part, settings: Settings) -> np.ndarray:
 
     Raises EMPTY_BODY, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, UNREADABLE_MEDIA, INVALID_ARRAY, INVALID_SHAPE.
     """
-    unnamed = part.media_type in UNNAMED_TYPES
-    if part.media_type == media_types.NPY or (unnamed and part.data.startswith(NPY_MAGIC)):
+    if _is_array(part):
         return _read_array(part.data, settings)
-    if part.media_type.startswith("image/") or unnamed:
-        return read_image(part.data, Limits(settings.max_body_bytes, settings.max_pixels))
-    raise VistokError(
-        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-        f"expected a picture (image/*) or an array ({media_types.NPY}), got {part.media_type[:80]!r}",
-    )
+    return read_image(part.data, _limits(settings))
+
+
+def measure_part(part: Part, fit: Fit, factor: int, settings: Settings) -> int:
+    """Tell how many pixels a picture takes, before or after fitting; TOO_LARGE for too many after it.
+
+    Of an encoded picture only the header is read. Errors: `read_picture`.
+    """
+    size = _size_of(part, settings)
+    return max(math.prod(size), check_model_pixels(_largest_size(size, fit), factor, settings))
 
 
 def prepare_part(part: Part, fit: Fit, factor: int, settings: Settings) -> Prepared:
-    """Read a picture and fit it to the model; TOO_LARGE before anything too large for it is made."""
-    picture = read_picture(part, settings)
-    check_model_pixels(_largest_size(picture.shape[:2], fit), factor, settings)
-    return prepare(picture, fit, factor)
+    """Read a picture that `measure_part` has let through and fit it to the model; errors: `read_picture`."""
+    return prepare(read_picture(part, settings), fit, factor)
 
 
 def write_picture(picture: np.ndarray, media_type: str) -> bytes:
@@ -53,8 +54,8 @@ def write_picture(picture: np.ndarray, media_type: str) -> bytes:
     return write_image(picture, FORMATS[media_type])
 
 
-def check_model_pixels(size: tuple[int, ...], factor: int, settings: Settings) -> None:
-    """Refuse with TOO_LARGE a picture that is too large for the model once it is padded to the factor."""
+def check_model_pixels(size: tuple[int, ...], factor: int, settings: Settings) -> int:
+    """Count the pixels of a picture padded to the factor; TOO_LARGE for more than the model takes."""
     height, width = (math.ceil(side / factor) * factor for side in size)
     if height * width > settings.max_model_pixels:
         raise VistokError(
@@ -62,6 +63,30 @@ def check_model_pixels(size: tuple[int, ...], factor: int, settings: Settings) -
             f"the model takes up to {settings.max_model_pixels} pixels, got {height} x {width} = "
             f"{height * width}; max_side or size make a picture smaller",
         )
+    return height * width
+
+
+def _is_array(part: Part) -> bool:
+    """Tell an array from an encoded picture; UNSUPPORTED_MEDIA_TYPE for what says that it is neither."""
+    unnamed = part.media_type in UNNAMED_TYPES
+    if part.media_type == media_types.NPY or (unnamed and part.data.startswith(NPY_MAGIC)):
+        return True
+    if part.media_type.startswith("image/") or unnamed:
+        return False
+    raise VistokError(
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+        f"expected a picture (image/*) or an array ({media_types.NPY}), got {part.media_type[:80]!r}",
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.max_body_bytes, settings.max_pixels)
+
+
+def _size_of(part: Part, settings: Settings) -> tuple[int, ...]:
+    if _is_array(part):
+        return _read_array(part.data, settings).shape[:2]
+    return read_size(part.data, _limits(settings))
 
 
 def _largest_size(size: tuple[int, ...], fit: Fit) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     media_threads: int = Field(default_factory=lambda: min(8, os.cpu_count() or 1), ge=1)
     """Threads that decode and encode media and parse bodies, off the event loop."""
 
-    max_body_bytes: int = Field(default=32 * MEBIBYTE, ge=1)
+    max_body_bytes: int = Field(default=64 * MEBIBYTE, ge=1)
     """The largest raw body, and the largest file of a multipart body."""
     max_multipart_bytes: int = Field(default=128 * MEBIBYTE, ge=1)
     max_files: int = Field(default=64, ge=1)
@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """The most pixels of one batch; a single larger picture is a batch of its own."""
     max_queue: int = Field(default=256, ge=1)
     """The most items (pictures, grids) in the house at once, waiting or in work; above it: 429."""
+    max_waiting_pixels: int = Field(default=64_000_000, ge=1)
+    """The most pixels of pictures in the house at once; more wait, and a single larger picture is alone."""
     timeout_seconds: float = Field(default=60.0, gt=0)
     """How long a call may take, its upload included; after it: 504."""
 

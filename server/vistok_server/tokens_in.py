@@ -32,7 +32,8 @@ def read_grid(
         case media_types.TOKENS:
             grid = TokenGrid.from_bytes(part.data, max_ids=limit)
         case media_types.JSON:
-            grid = _grid_of_request(parse_json(part.data, DecodeRequest), tokenizer, limit)
+            request = parse_json(part.data, DecodeRequest)
+            grid = _grid_of_request(request, tokenizer, limit, any_fingerprint)
         case media_types.NPY:
             grid = _grid_of_ids(
                 read_npy(part.data, max_elements=limit), tokenizer, None, tokenizer.fingerprint
@@ -97,18 +98,42 @@ def parse_json(data: bytes, model: type[Model]) -> Model:
         ) from None
 
 
-def _grid_of_request(request: DecodeRequest, tokenizer: VisualTokenizer, limit: int) -> TokenGrid:
+def _grid_of_request(
+    request: DecodeRequest, tokenizer: VisualTokenizer, limit: int, any_fingerprint: bool
+) -> TokenGrid:
     if request.tokens is not None:
         TokenGrid.from_base64url(request.tokens, max_ids=limit)  # before anything is compared with it
     if (grid := request.to_grid()) is not None:
         return grid
     size = None if request.pixels is None else request.pixels.to_size()
-    return _grid_of_ids(request.to_ids(), tokenizer, size, request.fingerprint or tokenizer.fingerprint)
+    fingerprint = tokenizer.fingerprint if request.fingerprint is None else request.fingerprint
+    grid = _grid_of_ids(request.to_ids(), tokenizer, size, fingerprint)
+    _check_agreement(request, grid)
+    if request.tokenizer not in (None, tokenizer.name) and not any_fingerprint:
+        raise VistokError(
+            ErrorCode.FINGERPRINT_MISMATCH,
+            f"expected ids of {tokenizer.name}, got ids of {request.tokenizer[:80]!r}; "
+            "any_fingerprint decodes them all the same",
+        )
+    return grid
+
+
+def _check_agreement(request: DecodeRequest, grid: TokenGrid) -> None:
+    """Refuse bare ids whose other fields say something else than this tokenizer reads in them."""
+    expected = {"shape": list(grid.shape), "kind": grid.kind, "vocabulary_size": grid.vocabulary_size}
+    for name, value in expected.items():
+        came = getattr(request, name)
+        if came not in (None, value):
+            raise VistokError(
+                ErrorCode.INVALID_REQUEST,
+                f"{name!r} and 'ids' disagree: for {grid.tokenizer} it is {value!r}, got {str(came)[:80]}",
+            )
 
 
 def _grid_of_ids(
     ids: np.ndarray, tokenizer: VisualTokenizer, size: PixelSize | None, fingerprint: str
 ) -> TokenGrid:
+    _check_shape(ids, tokenizer)
     tokenizer.check_ids(ids[None])
     height, width = ids.shape[0] * tokenizer.factor, ids.shape[1] * tokenizer.factor
     return TokenGrid(
@@ -120,6 +145,17 @@ def _grid_of_ids(
         pixels=size or PixelSize(height, width),
         codebooks=tokenizer.codebooks,
     )
+
+
+def _check_shape(ids: np.ndarray, tokenizer: VisualTokenizer) -> None:
+    """Refuse what is no grid of one picture, in the caller's terms: the tokenizer's own are of batches."""
+    several = tokenizer.codebooks > 1
+    fits = ids.ndim == (3 if several else 2) and (not several or ids.shape[-1] == tokenizer.codebooks)
+    if ids.dtype.kind not in "iu" or not fits or 0 in ids.shape:
+        expected = f"(h w {tokenizer.codebooks})" if several else "(h w)"
+        raise VistokError(
+            ErrorCode.INVALID_SHAPE, f"expected whole numbers {expected}, got {ids.dtype} {ids.shape}"
+        )
 
 
 def _most_positions(tokenizer: VisualTokenizer, settings: Settings) -> int:

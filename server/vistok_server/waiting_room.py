@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from contextlib import suppress
 
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_server.batching import take_batch
@@ -33,6 +34,11 @@ class WaitingRoom:
                 raise VistokError(ErrorCode.NOT_READY, "the service is stopping and takes no more work")
             self._jobs.append(job)
             self._changed.notify()
+
+    def withdraw(self, job: Job) -> None:
+        """Take a job out again, with all it holds; nothing happens when it does not wait any more."""
+        with self._changed, suppress(ValueError):
+            self._jobs.remove(job)
 
     def take(self) -> list[Job]:
         """Wait for jobs and return the next batch; an empty one says that the room is closed and empty.

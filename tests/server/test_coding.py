@@ -153,6 +153,9 @@ async def test_a_reconstruction_is_a_picture_for_caches(
         again = await client.get(url, headers={"If-None-Match": header})
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
     assert len(tokenizer.batches) == ran
+    head = await client.head(url)
+    assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", etag)
+    assert head.headers["content-length"] == first.headers["content-length"]
     as_webp = await client.get(url, headers={"Accept": "image/webp", "If-None-Match": etag})
     assert as_webp.status_code == 200
     assert as_webp.headers["etag"] != etag

@@ -116,8 +116,9 @@ async def test_the_job_of_a_caller_who_has_left_is_not_run(
     left.set()
     await call
     assert sent == []
+    await until_waiting(client, 0)
     second = decoding(client, 4, 5)
-    await until_waiting(client, 2)
+    await until_waiting(client, 1)
     tokenizer.open.set()
     assert [response.status_code for response in await asyncio.gather(first, second)] == [200, 200]
     assert [shape for _, shape in tokenizer.batches] == [(1, 1, 3), (1, 1, 2)]
@@ -220,7 +221,9 @@ async def test_the_event_loop_is_free_while_media_is_decoded(
 
     monkeypatch.setattr("vistok_server.pictures.read_image", slow)
     tokenizer.open.clear()
-    call = asyncio.create_task(client.post(ENCODE, content=b"...", headers={"Content-Type": "image/png"}))
+    call = asyncio.create_task(
+        client.post(ENCODE, content=encoded(picture()), headers={"Content-Type": "image/png"})
+    )
     await asyncio.sleep(0.05)
     assert (await client.get("/livez")).status_code == 200
     assert not call.done()

@@ -18,6 +18,13 @@ async def test_health(client: httpx.AsyncClient) -> None:
     assert (await client.get("/readyz")).json() == {"status": "ready", "tokenizers": ["fake"]}
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/v1/tokenizers", "/v1/tokenizers/fake"])
+async def test_head_answers_as_get_without_a_body(client: httpx.AsyncClient, path: str) -> None:
+    whole, head = await client.get(path), await client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == whole.headers["content-length"]
+
+
 async def test_the_description_of_the_calls_is_complete(client: httpx.AsyncClient) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
     one = "/v1/tokenizers/{name}"

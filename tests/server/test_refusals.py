@@ -112,8 +112,31 @@ CALLS = {
         "/decode", 400, "invalid_request", "1e+30", b'{"ids": [[1' + b"0" * 30 + b"]]}", JSON
     ),
     "ragged ids": Call("/decode", 422, "invalid_shape", "equal lengths", b'{"ids": [[1, 2], [3]]}', JSON),
-    "ids of the wrong rank": Call("/decode", 422, "invalid_shape", "(b h w)", b'{"ids": [1, 2]}', JSON),
-    "no ids": Call("/decode", 422, "invalid_shape", "shape (1, 0)", b'{"ids": [[]]}', JSON),
+    "ids of the wrong rank": Call(
+        "/decode", 422, "invalid_shape", "(h w), got int64 (2,)", b'{"ids": [1, 2]}', JSON
+    ),
+    "a batch of ids to decode": Call(
+        "/decode", 422, "invalid_shape", "(h w), got int64 (1, 1, 2)", b'{"ids": [[[1, 2]]]}', JSON
+    ),
+    "an array of fractions to decode": Call(
+        "/decode", 422, "invalid_shape", "(h w), got float32 (2, 2)", write_npy(np.zeros((2, 2), "f4")), NPY
+    ),
+    "ids in another shape than they say": Call(
+        "/decode", 400, "invalid_request", "'shape'", b'{"ids": [[1, 2]], "shape": [2, 1]}', JSON
+    ),
+    "ids of another vocabulary": Call(
+        "/decode", 400, "invalid_request", "16, got 32", b'{"ids": [[1]], "vocabulary_size": 32}', JSON
+    ),
+    "ids of a video": Call(
+        "/decode", 400, "invalid_request", "'kind'", b'{"ids": [[1]], "kind": "video"}', JSON
+    ),
+    "ids of a tokenizer of another name": Call(
+        "/decode", 409, "fingerprint_mismatch", "other", b'{"ids": [[1]], "tokenizer": "other"}', JSON
+    ),
+    "ids with an empty fingerprint": Call(
+        "/decode", 400, "invalid_tokens", "fingerprint", b'{"ids": [[1]], "fingerprint": ""}', JSON
+    ),
+    "no ids": Call("/decode", 422, "invalid_shape", "(1, 0)", b'{"ids": [[]]}', JSON),
     "ids that are fractions": Call("/decode", 400, "invalid_request", "1.5", b'{"ids": [[1.5, 2]]}', JSON),
     "ids that are words": Call("/decode", 400, "invalid_request", "'one'", b'{"ids": [["one"]]}', JSON),
     "pixels larger than the grid": Call(
@@ -230,6 +253,9 @@ CALLS = {
         b"--x--\r\n",
         {"Content-Type": "multipart/form-data; boundary=x"},
     ),
+    "multipart of zero bytes": Call(
+        "/encode", 400, "empty_body", "no file", b"", {"Content-Type": "multipart/form-data; boundary=x"}
+    ),
     "multipart with a field": Call(
         "/encode",
         400,
@@ -238,6 +264,8 @@ CALLS = {
         b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n',
         {"Content-Type": "multipart/form-data; boundary=x"},
     ),
+    "a query for a call without one": Call("/quantize?ids=false", 400, "invalid_request", "ids"),
+    "a query for a description": Call("?verbose=1", 400, "invalid_request", "verbose", method="GET"),
     "a wrong method": Call("/encode", 405, "method_not_allowed", "GET", method="GET"),
     "an unknown path": Call("/transmogrify", 404, "not_found", "transmogrify"),
 }
@@ -276,6 +304,25 @@ async def test_foreign_ids_decode_on_explicit_request(client: httpx.AsyncClient)
     foreign = grid(fingerprint="f" * 32).to_bytes()
     response = await client.post(f"{BASE}/decode?any_fingerprint=true", content=foreign, headers=TOKENS)
     assert (response.status_code, response.headers["content-type"]) == (200, "image/png")
+
+
+async def test_any_fingerprint_forgives_the_tokenizer_and_nothing_else(client: httpx.AsyncClient) -> None:
+    url = f"{BASE}/decode?any_fingerprint=true"
+    foreign = {"ids": [[1]], "tokenizer": "other", "fingerprint": "f" * 32}
+    assert (await client.post(url, json=foreign)).status_code == 200
+    assert_problem(await client.post(url, json=foreign | {"shape": [1, 2]}), 400, "invalid_request", "[1, 1]")
+
+
+async def test_multipart_that_is_cut_short_is_refused_as_a_whole(client: httpx.AsyncClient) -> None:
+    url, files = f"{BASE}/encode", [("a", ("a.png", WHITE, "image/png"))] * 2
+    whole = client.build_request("POST", url, files=files)
+    content, headers = whole.read(), {"Content-Type": whole.headers["content-type"]}
+    closing = content.rindex(b"\r\n--")
+    for end in (60, content.index(WHITE) + 20, content.rindex(WHITE) + 20, closing, closing + 6):
+        cut = await client.post(url, content=content[:end], headers=headers)
+        assert_problem(cut, 400, "invalid_request", "the multipart body is cut short")
+    bare_end = await client.post(url, content=content.removesuffix(b"\r\n"), headers=headers)
+    assert len(bare_end.json()["items"]) == 2
 
 
 async def test_a_body_that_announces_too_much_is_not_read(serve: Serve) -> None:

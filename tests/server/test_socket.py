@@ -16,7 +16,6 @@ from pathlib import Path
 import httpx
 import pytest
 import typer
-import uvicorn
 from fastapi import FastAPI
 from typer.testing import CliRunner
 
@@ -25,6 +24,7 @@ from tests.server.fakes import BrightnessTokenizer
 from vistok_server.app import create_app
 from vistok_server.cli import ready_message, serve
 from vistok_server.engine import Engine
+from vistok_server.http_server import HttpServer
 from vistok_server.settings import Settings
 
 COMMAND = [sys.executable, "-c", "import typer; from vistok_server.cli import serve; typer.run(serve)"]
@@ -82,6 +82,32 @@ def test_a_port_in_use_is_said_in_one_sentence() -> None:
     )
 
 
+def test_a_host_that_nobody_knows_is_said_in_the_words_of_the_system() -> None:
+    command = typer.Typer()
+    command.command()(serve)
+    result = CliRunner().invoke(command, ["--host", "nosuch.invalid", "--port", "0"])
+    assert result.exit_code == 1
+    assert "cannot listen on nosuch.invalid, port 0: " in result.output
+    assert "name" in result.output.partition("port 0: ")[2].partition(";")[0].lower()
+    assert "Unknown error" not in result.output
+
+
+def test_a_signal_ends_an_upload_that_stalls(served: tuple["subprocess.Popen[str]", str, str]) -> None:
+    process, url, _ = served
+    host, port = url.removeprefix("http://").split(":")
+    head = "POST /v1/tokenizers/tiny/encode HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        # The answer to Expect says that the service has begun to read the body.
+        connection.sendall(f"{head}Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100")
+        connection.sendall(b"\x89PNG")
+        process.send_signal(signal.SIGTERM)
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b'"code":"not_ready"' in answer
+    assert process.wait(timeout=30) in (0, -signal.SIGTERM)
+
+
 def test_what_cannot_be_loaded_ends_the_command(tmp_path: Path) -> None:
     result = subprocess.run(
         [*COMMAND, "--port", "0", "--tokenizer", str(tmp_path / "nothing")], capture_output=True, text=True
@@ -121,7 +147,7 @@ class Running:
 def running(tokenizer: BrightnessTokenizer) -> Iterator[Running]:
     """Serve the fake tokenizer on a socket, from a thread."""
     app = create_app(Settings(), {"fake": tokenizer})
-    server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", log_config=None))
+    server = HttpServer(app)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -144,9 +170,9 @@ async def test_the_job_of_a_caller_who_hangs_up_is_not_run(
         leaving = asyncio.create_task(client.post("/v1/tokenizers/fake/decode", json={"ids": [[4]]}))
         await running.until(lambda engine: engine.waiting == 1)
         leaving.cancel()
-        await running.until(lambda engine: engine.in_house == 1)
+        await running.until(lambda engine: (engine.in_house, engine.waiting) == (1, 0))
         staying = asyncio.create_task(client.post("/v1/tokenizers/fake/decode", json={"ids": [[5, 6]]}))
-        await running.until(lambda engine: engine.waiting == 2)
+        await running.until(lambda engine: engine.waiting == 1)
         tokenizer.open.set()
         assert [answer.status_code for answer in await asyncio.gather(held, staying)] == [200, 200]
     assert [shape for _, shape in tokenizer.batches] == [(1, 1, 3), (1, 1, 2)]
@@ -155,7 +181,7 @@ async def test_the_job_of_a_caller_who_hangs_up_is_not_run(
 def test_a_refused_upload_leaves_the_connection_and_the_service_usable(running: Running) -> None:
     with httpx.Client(base_url=running.url, timeout=30) as client:
         large = client.post(
-            "/v1/tokenizers/fake/encode", content=bytes(40_000_000), headers={"Content-Type": "image/png"}
+            "/v1/tokenizers/fake/encode", content=bytes(80_000_000), headers={"Content-Type": "image/png"}
         )
         assert (large.status_code, large.json()["code"]) == (413, "too_large")
         assert client.post("/v1/tokenizers/fake/decode", json={"ids": [[1]]}).status_code == 200

@@ -14,12 +14,20 @@ from vistok_protocol import media_types
 from vistok_protocol.errors import VistokError
 from vistok_protocol.schemas import DecodeRequest, FailedItem, Problem
 from vistok_server.answers import GRID_TYPES, VARY, grid_content, grid_response, json_response
-from vistok_server.bodies import Part, is_multipart, read_part, read_parts
+from vistok_server.bodies import Part, is_multipart, read_parts
 from vistok_server.engine import Engine
 from vistok_server.negotiation import choose
 from vistok_server.pictures import PICTURE_TYPES, write_picture
 from vistok_server.problems import request_id_of
-from vistok_server.routes.dependencies import BINARY, PROBLEMS, TheEngine, TheTokenizer, admitted, body_of
+from vistok_server.routes.dependencies import (
+    BINARY,
+    PROBLEMS,
+    TheEngine,
+    TheTokenizer,
+    admitted,
+    body_of,
+    received,
+)
 from vistok_server.routes.queries import DecodeQuery, EncodeQuery, FitQuery, ReconstructionQuery
 from vistok_server.tokens_in import read_grid, read_grid_from_url
 
@@ -52,9 +60,9 @@ async def encode(
         choose(accept, (media_types.JSON,))
         return await _encode_files(request, engine, tokenizer, fit, query.ids)
     media_type = choose(accept, GRID_TYPES)
-    part = await read_part(request, engine.settings.max_body_bytes)
-    encoded = await engine.encode(tokenizer, part, fit)
-    return await engine.off_loop(grid_response, encoded.grid, media_type, query.ids)
+    part = await received(request, engine)
+    async with engine.encoded(tokenizer, part, fit) as encoded:
+        return await engine.off_loop(grid_response, encoded.grid, media_type, query.ids)
 
 
 @router.post("/decode", openapi_extra=body_of(GRID_BODY))
@@ -67,14 +75,14 @@ async def decode(
 ) -> Response:
     """Give the picture of a token grid: encode's answer, bare `{"ids": [[…]]}`, token bytes, an id array."""
     media_type = choose(accept, PICTURE_TYPES)
-    part = await read_part(request, engine.settings.max_body_bytes)
+    part = await received(request, engine)
     grid = await engine.off_loop(read_grid, part, tokenizer, engine.settings, query.any_fingerprint)
-    picture = await engine.decode(tokenizer, grid)
-    return Response(
-        await engine.off_loop(write_picture, picture, media_type), headers=VARY, media_type=media_type
-    )
+    async with engine.decoded(tokenizer, grid) as picture:
+        content = await engine.off_loop(write_picture, picture, media_type)
+    return Response(content, headers=VARY, media_type=media_type)
 
 
+@router.head("/reconstruction", include_in_schema=False)
 @router.get("/reconstruction")
 async def reconstruction(
     engine: TheEngine,
@@ -86,15 +94,14 @@ async def reconstruction(
     """Give the picture of the tokens in the URL: for `<img src>`, and for caches, since it never changes."""
     media_type = choose(accept, PICTURE_TYPES)
     grid = await engine.off_loop(read_grid_from_url, query.tokens, tokenizer, engine.settings)
-    content = f"{tokenizer.fingerprint} {media_type} {query.tokens.rstrip('=')}"
-    etag = f'"{hashlib.sha256(content.encode()).hexdigest()[:32]}"'
+    identity = f"{tokenizer.fingerprint} {media_type} {query.tokens.rstrip('=')}"
+    etag = f'"{hashlib.sha256(identity.encode()).hexdigest()[:32]}"'
     headers = VARY | {"ETag": etag, "Cache-Control": IMMUTABLE}
     if if_none_match is not None and _matches(if_none_match, etag):
         return Response(status_code=304, headers=headers)
-    picture = await engine.decode(tokenizer, grid)
-    return Response(
-        await engine.off_loop(write_picture, picture, media_type), headers=headers, media_type=media_type
-    )
+    async with engine.decoded(tokenizer, grid) as picture:
+        content = await engine.off_loop(write_picture, picture, media_type)
+    return Response(content, headers=headers, media_type=media_type)
 
 
 @router.post("/reconstruct", openapi_extra=body_of(PICTURE_BODY))
@@ -107,29 +114,30 @@ async def reconstruct(
 ) -> Response:
     """Give a picture after one round trip through tokens; its PSNR and bits per pixel stand in headers."""
     media_type = choose(accept, PICTURE_TYPES)
-    part = await read_part(request, engine.settings.max_body_bytes)
-    encoded = await engine.encode(tokenizer, part, query.to_fit())
-    picture = await engine.decode(tokenizer, encoded.grid)
-    headers = {
-        media_types.PSNR: f"{await engine.off_loop(psnr, encoded.picture, picture):.2f}",
-        media_types.BITS_PER_PIXEL: f"{encoded.grid.bits_per_pixel:.4f}",
-    }
-    return Response(
-        await engine.off_loop(write_picture, picture, media_type),
-        headers=VARY | headers,
-        media_type=media_type,
-    )
+    fit = query.to_fit()
+    part = await received(request, engine)
+    async with engine.encoded(tokenizer, part, fit) as encoded:
+        picture = await engine.decode(tokenizer, encoded.grid)
+        headers = {
+            media_types.PSNR: f"{await engine.off_loop(psnr, encoded.picture, picture):.2f}",
+            media_types.BITS_PER_PIXEL: f"{encoded.grid.bits_per_pixel:.4f}",
+        }
+        content = await engine.off_loop(write_picture, picture, media_type)
+    return Response(content, headers=VARY | headers, media_type=media_type)
 
 
 async def _encode_files(
     request: Request, engine: Engine, tokenizer: VisualTokenizer, fit: Fit, include_ids: bool
 ) -> Response:
-    parts = await read_parts(request, engine.settings.max_multipart_bytes, engine.settings.max_files)
+    async with engine.uploading():
+        parts = await read_parts(request, engine.settings.max_multipart_bytes, engine.settings.max_files)
     with engine.admit(len(parts) - 1):  # the call itself holds one place
-        items = await asyncio.gather(
-            *(_item(part, engine, tokenizer, fit, include_ids, request_id_of(request)) for part in parts)
-        )
-    return await engine.off_loop(json_response, {"items": items})
+        async with asyncio.TaskGroup() as group:
+            items = [
+                group.create_task(_item(part, engine, tokenizer, fit, include_ids, request_id_of(request)))
+                for part in parts
+            ]
+    return await engine.off_loop(json_response, {"items": [item.result() for item in items]})
 
 
 async def _item(
@@ -137,8 +145,8 @@ async def _item(
 ) -> dict[str, Any]:
     """Give a grid or an error as a JSON object: one bad file spoils none of the others."""
     try:
-        encoded = await engine.encode(tokenizer, part, fit)
-        return await engine.off_loop(grid_content, encoded.grid, include_ids)
+        async with engine.encoded(tokenizer, part, fit) as encoded:
+            return await engine.off_loop(grid_content, encoded.grid, include_ids)
     except VistokError as error:
         return FailedItem(error=Problem.from_error(error, request_id)).body()
 

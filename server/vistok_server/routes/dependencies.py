@@ -7,7 +7,9 @@ from fastapi import Depends, Path, Request
 
 from vistok.tokenizer import VisualTokenizer
 from vistok_protocol import media_types
+from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import Problem
+from vistok_server.bodies import Part, read_part
 from vistok_server.engine import Engine
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -41,6 +43,18 @@ async def admitted(engine: TheEngine) -> AsyncIterator[None]:
     """Hold one place in the queue from before the body is read until the answer has left."""
     with engine.admit():
         yield
+
+
+def without_query(request: Request) -> None:
+    """Refuse whatever stands in the query of a call that has no parameters."""
+    for name in request.query_params:
+        raise VistokError(ErrorCode.INVALID_REQUEST, f"query parameter {name[:80]!r}: not one of this call")
+
+
+async def received(request: Request, engine: Engine) -> Part:
+    """Read a raw body; EMPTY_BODY, TOO_LARGE, and NOT_READY when the service stops before it came whole."""
+    async with engine.uploading():
+        return await read_part(request, engine.settings.max_body_bytes)
 
 
 def body_of(content: dict[str, Any]) -> dict[str, Any]:

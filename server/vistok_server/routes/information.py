@@ -1,31 +1,36 @@
-"""What is tokenizer, and whether it is alive and ready."""
+"""Which tokenizers there are, and whether the service is alive and ready."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from vistok_protocol.schemas import TokenizerInfo, TokenizerList
-from vistok_server.routes.dependencies import PROBLEMS, TheEngine, TheTokenizer
+from vistok_server.routes.dependencies import PROBLEMS, TheEngine, TheTokenizer, without_query
 
 router = APIRouter(responses=PROBLEMS)
+NO_QUERY = [Depends(without_query)]
 
 
-@router.get("/v1/tokenizers", tags=["tokenizers"])
+@router.head("/v1/tokenizers", include_in_schema=False, dependencies=NO_QUERY)
+@router.get("/v1/tokenizers", tags=["tokenizers"], dependencies=NO_QUERY)
 async def list_tokenizers(engine: TheEngine) -> TokenizerList:
     """List the tokenizers of this service."""
     return TokenizerList(tokenizers=[tokenizer.describe() for tokenizer in engine.tokenizers().values()])
 
 
-@router.get("/v1/tokenizers/{name}", tags=["tokenizers"])
+@router.head("/v1/tokenizers/{name}", include_in_schema=False, dependencies=NO_QUERY)
+@router.get("/v1/tokenizers/{name}", tags=["tokenizers"], dependencies=NO_QUERY)
 async def describe_tokenizer(tokenizer: TheTokenizer) -> TokenizerInfo:
     """Describe one tokenizer."""
     return tokenizer.describe()
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", tags=["health"])
 async def live() -> dict[str, str]:
     """Answer as long as the process can answer at all."""
     return {"status": "alive"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", tags=["health"])
 async def ready(engine: TheEngine) -> dict[str, str | list[str]]:
     """Answer 200 when work is taken, 503 while the tokenizers are loaded and while the service stops."""

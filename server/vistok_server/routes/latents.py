@@ -9,14 +9,25 @@ from vistok_protocol import media_types
 from vistok_protocol.npy import write_npy
 from vistok_protocol.schemas import LookupRequest
 from vistok_server.answers import IDS_TYPES, ids_response
-from vistok_server.bodies import read_part
 from vistok_server.jobs import Operation
 from vistok_server.negotiation import choose
-from vistok_server.routes.dependencies import BINARY, PROBLEMS, TheEngine, TheTokenizer, admitted, body_of
+from vistok_server.routes.dependencies import (
+    BINARY,
+    PROBLEMS,
+    TheEngine,
+    TheTokenizer,
+    admitted,
+    body_of,
+    received,
+    without_query,
+)
 from vistok_server.tokens_in import read_batch_of_ids, read_features
 
 router = APIRouter(
-    prefix="/v1/tokenizers/{name}", tags=["quantizer"], responses=PROBLEMS, dependencies=[Depends(admitted)]
+    prefix="/v1/tokenizers/{name}",
+    tags=["quantizer"],
+    responses=PROBLEMS,
+    dependencies=[Depends(admitted), Depends(without_query)],
 )
 
 LOOKUP_BODY = {
@@ -34,7 +45,7 @@ async def quantize(
 ) -> Response:
     """Give the ids `(b h w [k])` of a feature map `(b d h w)`, float16 or float32."""
     media_type = choose(accept, IDS_TYPES)
-    part = await read_part(request, engine.settings.max_body_bytes)
+    part = await received(request, engine)
     features = await engine.off_loop(read_features, part, tokenizer, engine.settings)
     positions = features.size // tokenizer.latent_dim
     ids = await engine.run(tokenizer, Operation.QUANTIZE, features, positions * tokenizer.factor**2)
@@ -50,7 +61,7 @@ async def lookup(
 ) -> Response:
     """Give the codes `(b d h w)` float32 of ids `(b h w [k])`."""
     media_type = choose(accept, (media_types.NPY,))
-    part = await read_part(request, engine.settings.max_body_bytes)
+    part = await received(request, engine)
     ids = await engine.off_loop(read_batch_of_ids, part, tokenizer, engine.settings)
     positions = ids.size // tokenizer.codebooks
     codes = await engine.run(tokenizer, Operation.LOOKUP, ids, positions * tokenizer.factor**2)

@@ -1,6 +1,8 @@
 """Encoded pictures to RGB arrays, as a viewer would show them, and back."""
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -34,6 +36,19 @@ def read_image(data: bytes, limits: Limits) -> np.ndarray:
     Raises:
         VistokError: EMPTY_BODY, TOO_LARGE (bytes, or pixels as the header tells them), UNREADABLE_MEDIA.
     """
+    with _opened(data, limits) as picture:
+        return np.asarray(to_rgb(picture))
+
+
+def read_size(data: bytes, limits: Limits) -> tuple[int, int]:
+    """Give the height and width of a picture from its header, before any turning; errors: `read_image`."""
+    with _opened(data, limits) as picture:
+        return picture.height, picture.width
+
+
+@contextmanager
+def _opened(data: bytes, limits: Limits) -> Iterator[Image.Image]:
+    """Read the header, hold it against the limits, and say in our words what is wrong with the picture."""
     if not data:
         raise VistokError(ErrorCode.EMPTY_BODY, "expected a picture, got 0 bytes")
     if len(data) > limits.max_bytes:
@@ -43,7 +58,7 @@ def read_image(data: bytes, limits: Limits) -> np.ndarray:
     try:
         with Image.open(BytesIO(data), formats=_READABLE) as picture:
             _check_size(picture, limits)
-            return np.asarray(to_rgb(picture))
+            yield picture
     except Image.DecompressionBombError as bomb:
         raise VistokError(
             ErrorCode.TOO_LARGE, f"expected at most {limits.max_pixels} pixels: {bomb}"

@@ -7,5 +7,5 @@ from dataclasses import dataclass
 class Limits:
     """Largest encoded size in bytes, and largest picture in pixels (height x width)."""
 
-    max_bytes: int = 32 * 2**20
-    max_pixels: int = 32 * 10**6
+    max_bytes: int = 64 * 2**20
+    max_pixels: int = 64 * 10**6
