@@ -1,7 +1,7 @@
-"""What every quantizer is: feature maps to ids, ids to codes.
+"""What every quantizer is: features to ids, ids to codes.
 
-A family writes two methods on plain token sequences, `_quantize` and `_codes`; the layouts (feature
-maps of any rank, channels first or last) are handled here, once, for all of them.
+A family writes two methods on plain tokens `(b n d)`, `_quantize` and `_codes`; arrangements of the
+features, masks, ids that are absent or out of range are handled here, once, for all of them.
 """
 
 from abc import ABC, abstractmethod
@@ -10,85 +10,131 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vistok.quantizers.layouts import Layout, as_tokens, check_mask
 from vistok_protocol.errors import ErrorCode, VistokError
+
+ABSENT = -1
+"""The id of a masked position, or of a codebook that was left out; it decodes to zeros."""
 
 
 class Quantized(NamedTuple):
-    """The result of quantizing a feature map."""
+    """The result of quantizing features; axes as they came, `*space` without the channels."""
 
     codes: Tensor
-    """`(b d *space)` float32: the quantized vectors; in training, gradients reach the features."""
+    """Of the features' shape: the quantized vectors; in training, gradients reach the features."""
     ids: Tensor
-    """`(b *space)` int64, with several codebooks `(b *space k)`; each in [0, vocabulary_size)."""
+    """`(b *space)` int64, with several codebooks `(b *space k)`; each in [0, vocabulary_size) or absent."""
     loss: Tensor
-    """Scalar: what the family adds to the training loss; zero where it has nothing to train."""
+    """Scalar: what the family adds to the training loss; zero in eval mode."""
 
 
 class Quantizer(nn.Module, ABC):
     """Base of all families.
 
     Attributes:
-        dim: channels of the feature maps that go in and of the codes that come out.
+        dim: channels of the features that go in and of the codes that come out.
         vocabulary_size: number of values that one id can take.
-        codebooks: ids per position; with more than one, ids have a last axis `k`.
+        codebooks: ids per position.
+        codebook_axis: whether ids have a last axis `k`; by default with several codebooks.
+        channel_first: arrangement that calls expect; None: channels come first from four axes on.
     """
 
     dim: int
     vocabulary_size: int
-    codebooks: int
+    codebooks: int = 1
+    codebook_axis: bool = False
+    channel_first: bool | None = None
 
-    def quantize_map(self, features: Tensor) -> Quantized:
-        """Quantize a feature map `(b d *space)`, in training with gradients and the family's loss."""
-        tokens, space = self._as_tokens(features)
-        codes, ids, loss = self._quantize(tokens)
-        return Quantized(_as_map(codes, space), ids.long().unflatten(1, space), loss)
+    def quantize_map(self, features: Tensor, mask: Tensor | None = None) -> Quantized:
+        """Quantize a feature map `(b d *space)`, in training with gradients and the family's loss.
+
+        Args:
+            features: floating; codes come out in float32.
+            mask: `(b *space)` bool; where False, ids are absent, codes are zero, and training looks away.
+        """
+        return self._arranged(features, mask, channel_first=True)
 
     def ids_of_map(self, features: Tensor) -> Tensor:
         """Give the ids `(b *space [k])` int64 of a feature map `(b d *space)`; no gradients."""
         with torch.no_grad():
-            tokens, space = self._as_tokens(features)
-            return self._ids(tokens).long().unflatten(1, space)
+            tokens, layout = as_tokens(features, self.dim, channel_first=True)
+            return layout.ids(self._ids(tokens))
 
     def lookup(self, ids: Tensor) -> Tensor:
-        """Give the codes `(b d *space)` float32 of ids `(b *space [k])`, exactly as quantizing gave them.
-
-        The caller answers for the range: `VisualTokenizer.check_ids` is the guarded door.
-        """
-        last_space_axis = ids.ndim - (1 if self.codebooks > 1 else 0)
-        space = ids.shape[1:last_space_axis]
-        return _as_map(self._codes(ids.flatten(1, last_space_axis - 1)), space)
+        """Give the codes `(b d *space)` float32 of ids `(b *space [k])`, exactly as quantizing gave them."""
+        return self._looked_up(ids, channel_first=True)
 
     @abstractmethod
-    def _quantize(self, tokens: Tensor) -> Quantized:
-        """Quantize tokens `(b n d)` into codes `(b n d)`, ids `(b n [k])` and a loss."""
+    def _quantize(self, tokens: Tensor, mask: Tensor | None) -> Quantized:
+        """Quantize tokens `(b n d)` into float32 codes `(b n d)`, int64 ids `(b n [k])` and a loss.
+
+        A mask `(b n)` concerns the loss and what is learned alone; ids and codes are masked by the base.
+        """
 
     @abstractmethod
     def _codes(self, ids: Tensor) -> Tensor:
-        """Give the codes `(b n d)` of ids `(b n [k])`."""
+        """Give the float32 codes `(b n d)` of ids `(b n [k])`, all within range."""
 
     def _ids(self, tokens: Tensor) -> Tensor:
         """Give the ids `(b n [k])` of tokens `(b n d)`; a family overrides it where codes cost extra."""
-        return self._quantize(tokens).ids
+        return self._quantize(tokens, None).ids
 
-    def _as_tokens(self, features: Tensor) -> tuple[Tensor, torch.Size]:
-        if features.ndim < 3 or features.shape[1] != self.dim or not features.is_floating_point():
+    def _codes_or_zeros(self, ids: Tensor) -> Tensor:
+        """Give the codes `(b n d)` of ids `(b n [k])` of which some are absent.
+
+        With several codebooks a position is zero where all of its ids are absent; a family overrides it
+        where each codebook's part stands alone.
+        """
+        present = ids >= 0
+        if self.codebook_axis:
+            present = present.any(dim=-1)
+        return self._codes(ids.clamp(min=0)) * present.unsqueeze(-1)
+
+    def _arranged(self, features: Tensor, mask: Tensor | None, channel_first: bool | None) -> Quantized:
+        tokens, layout = as_tokens(features, self.dim, channel_first)
+        if mask is not None:
+            mask = check_mask(mask, layout)
+        codes, ids, loss = self._quantize(tokens, mask)
+        if mask is not None:
+            codes, ids = masked(codes, ids, mask)
+        return Quantized(layout.codes(codes), layout.ids(ids), loss)
+
+    def _looked_up(self, ids: Tensor, channel_first: bool | None) -> Tensor:
+        """Give the codes of ids `(b *space [k])` in the arrangement that features with these ids had."""
+        some_absent = self._check_ids(ids)
+        space = ids.shape[1 : ids.ndim - 1 if self.codebook_axis else ids.ndim]
+        if channel_first is None:
+            channel_first = len(space) > 1
+        flat = ids.reshape(ids.shape[0], -1, *ids.shape[1 + len(space) :]).long()
+        codes = self._codes_or_zeros(flat) if some_absent else self._codes(flat)
+        return Layout(ids.shape[0], space, channel_first).codes(codes)
+
+    def _check_ids(self, ids: Tensor) -> bool:
+        """Refuse ids that mean nothing here; say whether some are absent."""
+        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool or ids.ndim < 1:
             raise VistokError(
                 ErrorCode.INVALID_SHAPE,
-                f"expected a floating-point feature map (b d ...) with d = {self.dim}, "
-                f"got {str(features.dtype).removeprefix('torch.')} {tuple(features.shape)}",
+                "expected whole numbers as ids, "
+                f"got {str(ids.dtype).removeprefix('torch.')} {tuple(ids.shape)}",
             )
-        return features.flatten(2).transpose(1, 2), features.shape[2:]
+        if self.codebook_axis and (ids.ndim < 2 or ids.shape[-1] != self.codebooks):
+            raise VistokError(
+                ErrorCode.INVALID_SHAPE,
+                f"expected ids (b ... k) with k = {self.codebooks} codebooks, got {tuple(ids.shape)}",
+            )
+        if torch.compiler.is_compiling() or ids.numel() == 0:
+            return True
+        smallest, largest = (int(extreme) for extreme in ids.aminmax())
+        if smallest < ABSENT or largest >= self.vocabulary_size:
+            raise VistokError(
+                ErrorCode.ID_OUT_OF_RANGE,
+                f"expected ids from 0 to {self.vocabulary_size - 1}, or {ABSENT} for none, "
+                f"got {smallest if smallest < ABSENT else largest}",
+            )
+        return smallest == ABSENT
 
-    def _flexible(self, x: Tensor, channel_first: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantize `(b d *space)`, `(b *space d)` or `(b d)` and answer in the layout that came."""
-        if x.ndim == 2:
-            codes, ids, loss = self.quantize_map(x.unsqueeze(-1))
-            return codes.squeeze(-1), ids.squeeze(1), loss
-        if channel_first:
-            return self.quantize_map(x)
-        codes, ids, loss = self.quantize_map(x.movedim(-1, 1))
-        return codes.movedim(1, -1), ids, loss
 
-
-def _as_map(tokens: Tensor, space: torch.Size) -> Tensor:
-    return tokens.transpose(1, 2).unflatten(2, space)
+def masked(codes: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Make codes `(b n d)` zero and ids `(b n [k])` absent where the mask `(b n)` is False."""
+    wide = mask.unsqueeze(-1)
+    return codes * wide, ids.masked_fill(~(wide if ids.ndim > 2 else mask), ABSENT)

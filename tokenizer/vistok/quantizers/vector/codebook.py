@@ -10,7 +10,7 @@ import torch.distributed as distributed
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from vistok.quantizers.nearest import nearest_by_angle, nearest_by_distance
+from vistok.quantizers.search.nearest import largest_score, offsets_of_distance
 
 _UNIT_EPSILON = 1e-6
 
@@ -67,8 +67,9 @@ class Codebook(nn.Module):
 
     def nearest(self, tokens: Tensor) -> Tensor:
         """Give the ids `(n)` of prepared tokens `(n d)`."""
-        search = nearest_by_angle if self.cosine else nearest_by_distance
-        return search(tokens, self.embed[0])
+        codes = self.embed[0]
+        offsets = codes.new_zeros(len(codes)) if self.cosine else offsets_of_distance(codes)
+        return largest_score(tokens, codes, offsets)
 
     def look_up(self, ids: Tensor) -> Tensor:
         """Give the codes `(... d)` of ids `(...)`."""

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
-from torch import Tensor, nn
+from torch import Tensor
 
 from vistok.quantizers.base import Quantized, Quantizer
-from vistok.quantizers.diversity import batch_entropy, negative_p_log_p
 from vistok.quantizers.gradients import straight_through
+from vistok.quantizers.precision import full_precision, projections
+from vistok.quantizers.scalar.diversity import batch_entropy, negative_p_log_p
 from vistok_protocol.errors import ErrorCode, VistokError
 
 # The batch's distribution has an entry per code: beyond this many bits it would not fit in memory.
@@ -62,7 +63,6 @@ class LFQ(Quantizer):
     ) -> None:
         super().__init__()
         self.bits, self.dim, self.vocabulary_size = _sizes(dim, codebook_size)
-        self.codebooks = 1
         if entropy_loss_weight and self.bits > _MOST_BITS_WITH_ENTROPY:
             raise VistokError(
                 ErrorCode.INVALID_REQUEST,
@@ -75,35 +75,31 @@ class LFQ(Quantizer):
         self.codebook_scale = codebook_scale
         self.inv_temperature = inv_temperature
         self.channel_first = channel_first
-        projects = self.dim != self.bits
-        self.project_in = nn.Linear(self.dim, self.bits) if projects else nn.Identity()
-        self.project_out = nn.Linear(self.bits, self.dim) if projects else nn.Identity()
+        self.project_in, self.project_out = projections(self.dim, self.bits)
         # Persistent because the field's state dicts carry it.
         self.register_buffer("mask", 2 ** torch.arange(self.bits - 1, -1, -1))
 
     def forward(self, x: Tensor) -> LFQOutput:
         """Quantize `(b *space d)`, `(b d *space)` or `(b d)`; any floating dtype, computed in float32."""
-        channel_first = x.ndim >= 4 if self.channel_first is None else self.channel_first
-        codes, indices, loss = self._flexible(x, channel_first)
+        codes, indices, loss = self._arranged(x, None, self.channel_first)
         return LFQOutput(codes.to(x.dtype), indices, loss)
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
         """Decode indices `(b n)` to `(b n d)`, and `(b *space)` with more axes to `(b d *space)`."""
-        codes = self.lookup(indices)
-        return codes if self.channel_first or indices.ndim >= 3 else codes.movedim(1, -1)
+        return self._looked_up(indices, self.channel_first)
 
-    def _quantize(self, tokens: Tensor) -> Quantized:
-        with torch.autocast(tokens.device.type, enabled=False):
-            latents = self.project_in(tokens.float())
+    def _quantize(self, tokens: Tensor, mask: Tensor | None) -> Quantized:
+        with full_precision(tokens.device):
+            latents = self.project_in(tokens)
             bits = latents > 0
             signs = self._signs(bits)
             loss = self._loss(latents, signs) if self.training else latents.new_zeros(())
             codes = self.project_out(straight_through(latents, signs))
-        return Quantized(codes, self._number(bits), loss)
+            return Quantized(codes, self._number(bits), loss)
 
     def _ids(self, tokens: Tensor) -> Tensor:
-        with torch.autocast(tokens.device.type, enabled=False):
-            return self._number(self.project_in(tokens.float()) > 0)
+        with full_precision(tokens.device):
+            return self._number(self.project_in(tokens) > 0)
 
     def _codes(self, ids: Tensor) -> Tensor:
         return self.project_out(self._signs(ids.unsqueeze(-1) & self.mask != 0))

@@ -10,11 +10,12 @@ from math import log, prod
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vistok.quantizers.base import Quantized, Quantizer
-from vistok.quantizers.diversity import batch_entropy
 from vistok.quantizers.gradients import straight_through
+from vistok.quantizers.precision import Constants, full_precision, projections
+from vistok.quantizers.scalar.diversity import batch_entropy
 from vistok_protocol.errors import ErrorCode, VistokError
 
 # The bound is stretched by this share so that the outermost levels can be reached.
@@ -44,13 +45,6 @@ class FSQ(Quantizer):
         diversity_weight: weight in the loss of the vocabulary's unused share of entropy, in nats.
     """
 
-    _half_width: Tensor
-    _offset: Tensor
-    _shift: Tensor
-    _steps: Tensor
-    _sizes: Tensor
-    _basis: Tensor
-
     def __init__(
         self,
         levels: Sequence[int],
@@ -68,58 +62,52 @@ class FSQ(Quantizer):
         self.levels = tuple(levels)
         self.dim = len(levels) if dim is None else dim
         self.vocabulary_size = prod(levels)
-        self.codebooks = 1
-        self.channel_first = channel_first
+        self.channel_first = True if channel_first else None
         self.diversity_weight = diversity_weight
-        projects = self.dim != len(levels)
-        self.project_in = nn.Linear(self.dim, len(levels)) if projects else nn.Identity()
-        self.project_out = nn.Linear(len(levels), self.dim) if projects else nn.Identity()
-        self._register_constants()
+        self.project_in, self.project_out = projections(self.dim, len(levels))
+        self._grid = self._constants()
 
-    def _register_constants(self) -> None:
+    def _constants(self) -> Constants:
         sizes = torch.tensor(self.levels, dtype=torch.float32)
         half_width = (sizes - 1) * (1 + _STRETCH) / 2
         # An even number of levels has no middle one: half a step's shift lets rounding see whole numbers.
         offset = torch.where(sizes % 2 == 0, 0.5, 0.0)
-        constants = {
-            "half_width": half_width,
-            "offset": offset,
-            "shift": torch.atanh(offset / half_width),
-            "steps": sizes // 2,
-            "sizes": torch.tensor(self.levels),
-            "basis": torch.tensor([prod(self.levels[:i]) for i in range(len(self.levels))]),
-        }
-        for name, value in constants.items():
-            self.register_buffer(f"_{name}", value, persistent=False)
+        return Constants(
+            half_width=half_width,
+            offset=offset,
+            shift=torch.atanh(offset / half_width),
+            steps=sizes // 2,
+            sizes=torch.tensor(self.levels),
+            basis=torch.tensor([prod(self.levels[:i]) for i in range(len(self.levels))]),
+        )
 
     def forward(self, z: Tensor) -> FSQOutput:
         """Quantize `(b *space d)`, `(b d *space)` or `(b d)`; any floating dtype, computed in float32."""
-        codes, indices, _ = self._flexible(z, self.channel_first or z.ndim >= 4)
+        codes, indices, _ = self._arranged(z, None, self.channel_first)
         return FSQOutput(codes.to(z.dtype), indices.int())
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
         """Decode indices `(b n)` to `(b n d)`, and `(b *space)` with more axes to `(b d *space)`."""
-        codes = self.lookup(indices)
-        return codes if self.channel_first or indices.ndim >= 3 else codes.movedim(1, -1)
+        return self._looked_up(indices, self.channel_first)
 
-    def _quantize(self, tokens: Tensor) -> Quantized:
-        bounded, rounded = self._round(tokens)
-        codes = self.project_out(straight_through(bounded, rounded) / self._steps)
-        return Quantized(codes, self._number(rounded), self._loss(bounded))
+    def _quantize(self, tokens: Tensor, mask: Tensor | None) -> Quantized:
+        with full_precision(tokens.device):
+            bounded = self._bound(tokens)
+            rounded = bounded.round()
+            codes = self.project_out(straight_through(bounded, rounded) / self._grid.steps)
+            return Quantized(codes, self._number(rounded), self._loss(bounded))
 
     def _ids(self, tokens: Tensor) -> Tensor:
-        return self._number(self._round(tokens)[1])
+        with full_precision(tokens.device):
+            return self._number(self._bound(tokens).round())
 
     def _codes(self, ids: Tensor) -> Tensor:
-        digits = ids.unsqueeze(-1) // self._basis % self._sizes
-        return self.project_out((digits - self._steps) / self._steps)
+        digits = ids.unsqueeze(-1) // self._grid.basis % self._grid.sizes
+        return self.project_out((digits - self._grid.steps) / self._grid.steps)
 
-    def _round(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        # Half precision moves values across rounding boundaries, so autocast must not reach in here.
-        with torch.autocast(tokens.device.type, enabled=False):
-            latents = self.project_in(tokens.float())
-            bounded = torch.tanh(latents + self._shift) * self._half_width - self._offset
-            return bounded, bounded.round()
+    def _bound(self, tokens: Tensor) -> Tensor:
+        grid = self._grid
+        return torch.tanh(self.project_in(tokens) + grid.shift) * grid.half_width - grid.offset
 
     def _loss(self, bounded: Tensor) -> Tensor:
         if not self.training or not self.diversity_weight:
@@ -135,4 +123,4 @@ class FSQ(Quantizer):
         return (-_SHARPNESS * (values[:, None] - values_of_levels).square()).softmax(dim=1)
 
     def _number(self, rounded: Tensor) -> Tensor:
-        return ((rounded + self._steps).long() * self._basis).sum(dim=-1)
+        return ((rounded + self._grid.steps).long() * self._grid.basis).sum(dim=-1)

@@ -7,8 +7,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from vistok.quantizers.base import Quantized, Quantizer
-from vistok.quantizers.codebook import Codebook
 from vistok.quantizers.gradients import rotate_to, straight_through
+from vistok.quantizers.vector.codebook import Codebook
 
 
 class VectorQuantizeOutput(NamedTuple):
@@ -86,7 +86,7 @@ class VectorQuantize(Quantizer):
 
     def forward(self, x: Tensor) -> VectorQuantizeOutput:
         """Quantize `(b n d)`, `(b d)` or, as the arguments say, `(b d n)` or `(b d h w)`."""
-        codes, indices, loss = self._flexible(x, self.channel_first)
+        codes, indices, loss = self._arranged(x, None, self.channel_first)
         return VectorQuantizeOutput(codes.to(x.dtype), indices, loss)
 
     def get_codes_from_indices(self, indices: Tensor) -> Tensor:
@@ -95,10 +95,9 @@ class VectorQuantize(Quantizer):
 
     def get_output_from_indices(self, indices: Tensor) -> Tensor:
         """Give what calling the quantizer gave with these indices, in the layout of its input."""
-        codes = self.lookup(indices)
-        return codes if self.channel_first else codes.movedim(1, -1)
+        return self._looked_up(indices, self.channel_first)
 
-    def _quantize(self, tokens: Tensor) -> Quantized:
+    def _quantize(self, tokens: Tensor, mask: Tensor | None) -> Quantized:
         with torch.autocast(tokens.device.type, enabled=False):
             latents = self.project_in(tokens.float())
             prepared = self._codebook.prepare(latents.flatten(0, 1))

@@ -1,0 +1,70 @@
+"""What holds for every quantizer, whatever its family."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tests.tokenizer.quantizers.families import FAMILIES, made
+from vistok.quantizers import Quantizer, VectorQuantize
+from vistok_protocol.errors import ErrorCode, VistokError
+
+every_family = pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES.keys())
+
+
+@every_family
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("space", [(5,), (4, 6), (2, 3, 4)])
+def test_lookup_inverts_ids(make: Callable[[], Quantizer], space: tuple[int, ...], training: bool) -> None:
+    quantizer = made(make).train(training)
+    if isinstance(quantizer, VectorQuantize):
+        quantizer.freeze_codebook = True
+    result = quantizer.quantize_map(3 * torch.randn(2, quantizer.dim, *space))
+    assert result.ids.shape == (2, *space)
+    assert result.ids.dtype == torch.int64
+    assert 0 <= int(result.ids.min()) <= int(result.ids.max()) < quantizer.vocabulary_size
+    torch.testing.assert_close(quantizer.lookup(result.ids), result.codes, rtol=0, atol=1e-6)
+
+
+@every_family
+def test_ids_alone_are_the_ids_of_the_whole(make: Callable[[], Quantizer]) -> None:
+    quantizer = made(make).eval()
+    features = torch.randn(3, quantizer.dim, 7, 5)
+    assert torch.equal(quantizer.ids_of_map(features), quantizer.quantize_map(features).ids)
+
+
+@every_family
+def test_ids_do_not_depend_on_the_company(make: Callable[[], Quantizer]) -> None:
+    quantizer = made(make).eval()
+    features = torch.randn(6, quantizer.dim, 9, 11)
+    together = quantizer.ids_of_map(features)
+    alone = torch.cat([quantizer.ids_of_map(one) for one in features.split(1)])
+    assert torch.equal(together, alone)
+
+
+@every_family
+def test_gradients_reach_the_features(make: Callable[[], Quantizer]) -> None:
+    quantizer = made(make).train()
+    features = torch.randn(2, quantizer.dim, 4, 4, requires_grad=True)
+    codes, _, loss = quantizer.quantize_map(features)
+    (codes.square().mean() + loss).backward()
+    assert features.grad is not None
+    assert features.grad.isfinite().all()
+    assert features.grad.abs().sum() > 0
+
+
+@every_family
+def test_a_wrong_feature_map_is_refused(make: Callable[[], Quantizer]) -> None:
+    quantizer = made(make)
+    with pytest.raises(VistokError, match=f"d = {quantizer.dim}") as refused:
+        quantizer.quantize_map(torch.randn(2, quantizer.dim + 1, 4, 4))
+    assert refused.value.code is ErrorCode.INVALID_SHAPE
+
+
+@every_family
+def test_half_precision_autocast_does_not_move_ids(make: Callable[[], Quantizer]) -> None:
+    quantizer = made(make).eval()
+    features = torch.randn(2, quantizer.dim, 8, 8)
+    expected = quantizer.ids_of_map(features)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(quantizer.ids_of_map(features), expected)

@@ -1,0 +1,76 @@
+"""The nearest code of each token, without ever holding a row of distances for all of them.
+
+Nearest by distance is largest by `<x, e> - |e|^2 / 2`: one matrix product, which is both faster and
+closer to the exact answer than expanding the square (rounding noise of |x|^2 drowns near ties). Work
+goes in tiles of tokens. All tiles of a codebook have the same shape, the last one filled up, so that the
+arithmetic of a token, and with it its id, does not depend on how many others it came with.
+"""
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+# Scores held at a time: 2^20 float32 are 4 MiB, which stays in a core's caches. Few rows make a slow matrix
+# product, many rows are mostly padding where tokens are few.
+_SCORES_PER_TILE = 2**20
+_FEWEST_ROWS = 16
+_MOST_ROWS = 256
+# argmax is slow on CPUs and amax is not: find the block of the winner first, then the winner in it.
+_BLOCK = 128
+
+
+def largest_score(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
+    """Give the ids `(n)` int64 of the largest `<token, code> + offset`; the lowest id wins ties.
+
+    Args:
+        tokens: `(n d)` float32.
+        codes: `(k d)` float32.
+        offsets: `(k)` float32: `offsets_of_distance(codes)` for the nearest by distance; zeros for the
+            largest inner product, which between unit vectors is the smallest angle.
+    """
+    if torch.compiler.is_exporting():
+        # An exported program must run without this package, and for any number of tokens.
+        return torch.addmm(offsets, tokens, codes.T).argmax(dim=1)
+    if torch.compiler.is_compiling():
+        return _opaque_largest_score(tokens, codes, offsets)
+    return _largest_score(tokens, codes, offsets)
+
+
+def offsets_of_distance(codes: Tensor) -> Tensor:
+    """Give the offsets `(k)` with which the largest score of codes `(k d)` is the smallest distance."""
+    return -0.5 * codes.square().sum(dim=1)
+
+
+@torch.no_grad()
+def _largest_score(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
+    count, size = len(tokens), len(codes)
+    rows = min(max(_FEWEST_ROWS, _SCORES_PER_TILE // size), _MOST_ROWS)
+    ids = torch.empty(count, dtype=torch.int64, device=tokens.device)
+    scores = tokens.new_empty(rows, size)
+    for start in range(0, count, rows):
+        tile = tokens[start : start + rows]
+        filled = functional.pad(tile, (0, 0, 0, rows - len(tile)))
+        torch.addmm(offsets, filled, codes.T, out=scores)
+        ids[start : start + rows] = _argmax(scores)[: len(tile)]
+    return ids
+
+
+def _argmax(scores: Tensor) -> Tensor:
+    """Give the first column of the largest value in each row of `(rows k)`."""
+    if scores.is_cuda or scores.shape[1] % _BLOCK:
+        return scores.argmax(dim=1)
+    blocks = scores.unflatten(1, (-1, _BLOCK))
+    block = blocks.amax(dim=2).argmax(dim=1)
+    inside = blocks[torch.arange(len(scores)), block].argmax(dim=1)
+    return block * _BLOCK + inside
+
+
+# To a compiler the search is one operation, so that it neither unrolls the tiles nor lays them side by side.
+@torch.library.custom_op("vistok::largest_score", mutates_args=())
+def _opaque_largest_score(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
+    return _largest_score(tokens, codes, offsets)
+
+
+@_opaque_largest_score.register_fake
+def _(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
+    return tokens.new_empty(len(tokens), dtype=torch.int64)
