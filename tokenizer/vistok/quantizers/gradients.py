@@ -4,6 +4,7 @@ Both leave the forward value exactly the code, so that what a decoder is trained
 what `lookup` gives it later.
 """
 
+import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
@@ -29,3 +30,14 @@ def rotate_to(inputs: Tensor, codes: Tensor) -> Tensor:
     along_source = (inputs * source).sum(dim=-1, keepdim=True)
     rotated = (inputs - 2 * along_middle * middle + 2 * along_source * target) * scale
     return straight_through(rotated, codes)
+
+
+def directional(inputs: Tensor, codes: Tensor, variance: float) -> Tensor:
+    """Move inputs by their distance to the codes in the codes' direction, made a little noisy.
+
+    DiVeQ (Vali et al., arXiv:2509.26469): the value is near the code, not on it; gradients reach inputs
+    and, through the distance, codes. Over the last axis; `variance` is that of the noise on each channel.
+    """
+    error = codes - inputs
+    noisy = error.detach() + variance**0.5 * torch.randn_like(error)
+    return inputs + functional.normalize(noisy, dim=-1) * error.norm(dim=-1, keepdim=True)

@@ -28,6 +28,15 @@ class Projection(nn.Linear):
         return functional.linear(tokens.float(), self.weight.float(), bias)
 
 
+class Float32LayerNorm(nn.LayerNorm):
+    """A LayerNorm that computes in float32 even when its weights are stored in half precision."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Keep the shape `(... d)`."""
+        weight, bias = self.weight.float(), self.bias.float()
+        return functional.layer_norm(tokens.float(), self.normalized_shape, weight, bias, self.eps)
+
+
 class Float32(nn.Module):
     """Passes tokens on in float32: the projection where none is needed. It has no weights."""
 

@@ -36,6 +36,14 @@ def largest_score(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
     return _largest_score(tokens, codes, offsets)
 
 
+@torch.no_grad()
+def largest_scores(tokens: Tensor, codes: Tensor, offsets: Tensor, count: int) -> Tensor:
+    """Give the ids `(n count)` of the `count` largest scores, best first; arguments as of `largest_score`."""
+    rows = _rows_per_tile(codes)
+    tiles = [torch.addmm(offsets, tile, codes.T).topk(count, dim=1).indices for tile in tokens.split(rows)]
+    return torch.cat(tiles)
+
+
 def offsets_of_distance(codes: Tensor) -> Tensor:
     """Give the offsets `(k)` with which the largest score of codes `(k d)` is the smallest distance."""
     return -0.5 * codes.square().sum(dim=1)
@@ -43,16 +51,19 @@ def offsets_of_distance(codes: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _largest_score(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
-    count, size = len(tokens), len(codes)
-    rows = min(max(_FEWEST_ROWS, _SCORES_PER_TILE // size), _MOST_ROWS)
+    count, rows = len(tokens), _rows_per_tile(codes)
     ids = torch.empty(count, dtype=torch.int64, device=tokens.device)
-    scores = tokens.new_empty(rows, size)
+    scores = tokens.new_empty(rows, len(codes))
     for start in range(0, count, rows):
         tile = tokens[start : start + rows]
         filled = functional.pad(tile, (0, 0, 0, rows - len(tile)))
         torch.addmm(offsets, filled, codes.T, out=scores)
         ids[start : start + rows] = _argmax(scores)[: len(tile)]
     return ids
+
+
+def _rows_per_tile(codes: Tensor) -> int:
+    return min(max(_FEWEST_ROWS, _SCORES_PER_TILE // len(codes)), _MOST_ROWS)
 
 
 def _argmax(scores: Tensor) -> Tensor:
