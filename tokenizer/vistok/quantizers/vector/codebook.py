@@ -91,7 +91,7 @@ class Codebook(nn.Module):
             return torch.stack(searched)
 
     def nearest_several(self, vectors: Tensor, count: int) -> Tensor:
-        """Give the ids `(g m count)` of the `count` codes nearest to prepared vectors `(g m d)`, best first."""
+        """Give the ids `(g m count)` of the codes nearest to prepared vectors `(g m d)`, best first."""
         codes, offsets = self._derived.of(self._weights, self._searchable)
         searched = zip(vectors.detach(), codes.detach(), offsets.detach(), strict=True)
         return torch.stack([largest_scores(*each, count) for each in searched])
@@ -101,7 +101,8 @@ class Codebook(nn.Module):
 
         For training: it holds a row of all codes for each vector. Gradients reach vectors and codes.
         """
-        codes = self.table()
+        # A copy, because the codes may move before gradients are asked for.
+        codes = self.table().clone()
         products = vectors @ codes.mT
         if self.cosine:
             return products

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
+
+from vistok.quantizers.gradients import straight_through
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,14 @@ class Sampling:
             return scores.argmax(dim=-1)
         return (scores / temperature + _gumbel_noise(scores)).argmax(dim=-1)
 
-    def mix(self, scores: Tensor, ids: Tensor, table: Tensor, temperature: float | None) -> Tensor:
-        """Give codes `(g m d)` of ids `(g m)` with gradients of the softmax's mean over a table `(g k d)`."""
+    def with_soft_gradients(
+        self, rows: Tensor, scores: Tensor, table: Tensor, temperature: float | None
+    ) -> Tensor:
+        """Give rows `(g m d)` of a table `(g k d)` the gradient of the table's mean under the softmax."""
         temperature = self.temperature if temperature is None else temperature
-        chosen = functional.one_hot(ids, table.shape[1]).to(scores.dtype)
-        if temperature > 0:
-            soft = (scores / temperature).softmax(dim=-1)
-            chosen = chosen + soft - soft.detach()
-        return chosen @ table
+        if temperature <= 0:
+            return rows.detach()
+        return straight_through((scores / temperature).softmax(dim=-1) @ table, rows)
 
 
 def _gumbel_noise(like: Tensor) -> Tensor:

@@ -75,14 +75,15 @@ class CodebookTraining:
         rows = self.book.look_up(ids)
         if not self.by_gradient or call.frozen:
             rows = rows.detach()
-        terms = self.regularization.terms(vectors, rows, ids, scores, self.book.embed, mask)
         codes = rows
         if wants_gradients and self.routes_gradients:
-            codes = self._with_gradients(vectors, rows, ids, scores, call.temperature)
+            codes = self._with_gradients(vectors, rows, scores, call.temperature)
         if self.synchronous_step:
             codes = codes + self.synchronous_step * (rows - rows.detach())
         if not call.frozen:
             self.learn(seen, ids, mask, call)
+        # After learning, which moves codes in place: a loss on the table is differentiated where it is then.
+        terms = self.regularization.terms(vectors, rows, ids, scores, self.book.embed, mask)
         return codes, ids, terms._replace(inplace_optimize=moved_by)
 
     def begin(self, vectors: Tensor, mask: Tensor | None) -> None:
@@ -118,10 +119,11 @@ class CodebookTraining:
         return scores, self.sampling.choose(scores.detach(), temperature)
 
     def _with_gradients(
-        self, vectors: Tensor, rows: Tensor, ids: Tensor, scores: Tensor | None, temperature: float | None
+        self, vectors: Tensor, rows: Tensor, scores: Tensor | None, temperature: float | None
     ) -> Tensor:
         if self.sampling.soft_gradients and scores is not None:
-            return self.sampling.mix(scores, ids, self.book.table().detach(), temperature)
+            table = self.book.table().detach().clone()
+            return self.sampling.with_soft_gradients(rows, scores, table, temperature)
         return self.estimate(vectors, rows)
 
     def _follow_gradients(self, vectors: Tensor, mask: Tensor | None) -> Tensor:
