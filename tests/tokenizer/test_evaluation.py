@@ -4,10 +4,8 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from tests.pictures import scene
-from vistok.evaluation.codebook_usage import CodebookUsage
 from vistok.evaluation.distortion import psnr, ssim
 from vistok.media.pixels import to_model
 
@@ -47,13 +45,3 @@ def test_ssim_by_its_definition() -> None:
     measured = ssim(to_model(first[None]), to_model(second[None])).item()
     assert measured == pytest.approx(ssim_by_loops(first, second), abs=1e-4)
     assert ssim(to_model(first[None]), to_model(first[None])).item() == pytest.approx(1)
-
-
-def test_usage_and_perplexity() -> None:
-    usage = CodebookUsage(10)
-    usage.add(torch.tensor([[0, 1], [2, 3]]))
-    assert (usage.used, usage.share) == (4, 0.4)
-    assert usage.perplexity == pytest.approx(4)
-    usage.add(torch.zeros(10_000, dtype=torch.int64))
-    assert usage.used == 4
-    assert usage.perplexity < 1.1

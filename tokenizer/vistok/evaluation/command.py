@@ -7,10 +7,10 @@ from rich.progress import track
 from rich.table import Table
 
 from vistok.checkpoints import native
-from vistok.evaluation.codebook_usage import CodebookUsage
 from vistok.evaluation.measure import PictureResult, Summary, bits_per_pixel, measure, side_by_side
 from vistok.media.image import format_of
 from vistok.media.sources import PictureSource
+from vistok.quantizers.usage import CodebookUsage
 from vistok.tokenizer import VisualTokenizer
 from vistok_protocol.errors import ErrorCode, VistokError
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vistok.evaluation.codebook_usage import CodebookUsage
 from vistok.evaluation.distortion import psnr, ssim
 from vistok.grids import decode_grid, encode_picture
 from vistok.media.pixels import to_model
 from vistok.media.sources import PictureSource
+from vistok.quantizers.usage import CodebookUsage
 from vistok.tokenizer import VisualTokenizer
 from vistok_protocol.errors import VistokError
 from vistok_protocol.tokens import TokenGrid

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from vistok.evaluation.codebook_usage import CodebookUsage
+from vistok.quantizers.usage import CodebookUsage
 
 
 class Report:
