@@ -4,7 +4,17 @@ from collections.abc import Callable
 
 import torch
 
-from vistok.quantizers import FSQ, LFQ, Quantizer, VectorQuantize
+from vistok.quantizers import (
+    FSQ,
+    GSQ,
+    IBQ,
+    LFQ,
+    NSVQ,
+    MultiCodebookVQ,
+    Quantizer,
+    SimVQ,
+    VectorQuantize,
+)
 
 FAMILIES: dict[str, Callable[[], Quantizer]] = {
     "fsq": lambda: FSQ([8, 5, 4]),
@@ -15,6 +25,16 @@ FAMILIES: dict[str, Callable[[], Quantizer]] = {
     "vq": lambda: VectorQuantize(7, 200),
     "vq cosine": lambda: VectorQuantize(8, 256, use_cosine_sim=True),
     "vq projected": lambda: VectorQuantize(12, 64, codebook_dim=4),
+    "sim vq": lambda: SimVQ(6, 100),
+    "sim vq straight through": lambda: SimVQ(6, 64, rotation_trick=False, frozen_codebook_dim=4),
+    "gsq": lambda: GSQ(8, 50, groups=4),
+    "gsq of one group": lambda: GSQ(8, 256),
+    "ibq": lambda: IBQ(6, 100, entropy_weight=0.1),
+    "multi-codebook vq": lambda: MultiCodebookVQ(12, 40, num_codebooks=3, entropy_weight=0.1),
+    "multi-codebook vq, disentangled": lambda: MultiCodebookVQ(
+        8, 64, num_codebooks=2, disentanglement_weight=0.1
+    ),
+    "nsvq": lambda: NSVQ(6, 100),
 }
 
 

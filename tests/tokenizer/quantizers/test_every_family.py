@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.tokenizer.quantizers.families import FAMILIES, made
-from vistok.quantizers import Quantizer, VectorQuantize
+from vistok.quantizers import NSVQ, Quantizer, VectorQuantize
 from vistok_protocol.errors import ErrorCode, VistokError
 
 every_family = pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES.keys())
@@ -19,8 +19,11 @@ def test_lookup_inverts_ids(make: Callable[[], Quantizer], space: tuple[int, ...
     quantizer = made(make).train(training)
     if isinstance(quantizer, VectorQuantize):
         quantizer.freeze_codebook = True
+    if isinstance(quantizer, NSVQ) and training:
+        pytest.skip("its training output is noise around the features, not codes")
     result = quantizer.quantize_map(3 * torch.randn(2, quantizer.dim, *space))
-    assert result.ids.shape == (2, *space)
+    axis_of_codebooks = (quantizer.codebooks,) if quantizer.codebook_axis else ()
+    assert result.ids.shape == (2, *space, *axis_of_codebooks)
     assert result.ids.dtype == torch.int64
     assert 0 <= int(result.ids.min()) <= int(result.ids.max()) < quantizer.vocabulary_size
     torch.testing.assert_close(quantizer.lookup(result.ids), result.codes, rtol=0, atol=1e-6)

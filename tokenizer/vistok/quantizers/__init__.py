@@ -6,6 +6,24 @@ Read `base.py` first, then one family: `scalar/finite_scalar.py` or `vector/vect
 from vistok.quantizers.base import Quantized, Quantizer
 from vistok.quantizers.scalar.finite_scalar import FSQ
 from vistok.quantizers.scalar.lookup_free import LFQ
+from vistok.quantizers.vector.group_spherical import GSQ
+from vistok.quantizers.vector.index_backpropagation import IBQ
+from vistok.quantizers.vector.multi_codebook import MultiCodebookVQ
+from vistok.quantizers.vector.noise_substitution import NSVQ
+from vistok.quantizers.vector.random_projection import RandomProjectionQuantizer
+from vistok.quantizers.vector.sim import SimVQ
 from vistok.quantizers.vector.vector_quantize import VectorQuantize
 
-__all__ = ["FSQ", "LFQ", "Quantized", "Quantizer", "VectorQuantize"]
+__all__ = [
+    "FSQ",
+    "GSQ",
+    "IBQ",
+    "LFQ",
+    "NSVQ",
+    "MultiCodebookVQ",
+    "Quantized",
+    "Quantizer",
+    "RandomProjectionQuantizer",
+    "SimVQ",
+    "VectorQuantize",
+]
