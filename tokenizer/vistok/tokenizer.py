@@ -95,7 +95,7 @@ class VisualTokenizer(nn.Module):
     @property
     def codebooks(self) -> int:
         """Ids per position."""
-        return self.quantizer.codebooks
+        return self.quantizer.ids_per_token
 
     @property
     def quantizer_name(self) -> str:

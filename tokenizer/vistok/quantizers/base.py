@@ -45,6 +45,11 @@ class Quantizer(nn.Module, ABC):
     codebook_axis: bool = False
     channel_first: bool | None = None
 
+    @property
+    def ids_per_token(self) -> int:
+        """The size of the axis `k`: `codebooks`, but where these are the tables themselves."""
+        return self.codebooks
+
     def quantize_map(self, features: Tensor, mask: Tensor | None = None) -> Quantized:
         """Quantize a feature map `(b d *space)`, in training with gradients and the family's loss.
 
@@ -117,10 +122,10 @@ class Quantizer(nn.Module, ABC):
                 "expected whole numbers as ids, "
                 f"got {str(ids.dtype).removeprefix('torch.')} {tuple(ids.shape)}",
             )
-        if self.codebook_axis and (ids.ndim < 2 or ids.shape[-1] != self.codebooks):
+        if self.codebook_axis and (ids.ndim < 2 or ids.shape[-1] != self.ids_per_token):
             raise VistokError(
                 ErrorCode.INVALID_SHAPE,
-                f"expected ids (b ... k) with k = {self.codebooks} codebooks, got {tuple(ids.shape)}",
+                f"expected ids (b ... k) with k = {self.ids_per_token} codebooks, got {tuple(ids.shape)}",
             )
         if torch.compiler.is_compiling() or ids.numel() == 0:
             return True
