@@ -5,6 +5,7 @@ Read `base.py` first, then one family: `scalar/finite_scalar.py` or `vector/vect
 
 from vistok.quantizers.base import Quantized, Quantizer
 from vistok.quantizers.scalar.finite_scalar import FSQ
+from vistok.quantizers.scalar.latent import LatentQuantize
 from vistok.quantizers.scalar.lookup_free import LFQ
 from vistok.quantizers.vector.group_spherical import GSQ
 from vistok.quantizers.vector.index_backpropagation import IBQ
@@ -20,6 +21,7 @@ __all__ = [
     "IBQ",
     "LFQ",
     "NSVQ",
+    "LatentQuantize",
     "MultiCodebookVQ",
     "Quantized",
     "Quantizer",
