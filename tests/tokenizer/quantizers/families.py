@@ -5,14 +5,27 @@ from collections.abc import Callable
 import torch
 
 from vistok.quantizers import (
+    BSQ,
     FSQ,
     GSQ,
     IBQ,
+    IFSQ,
     LFQ,
     NSVQ,
+    BinaryLatent,
+    DimensionWise,
+    GroupedResidualFSQ,
+    GroupedResidualLFQ,
+    GroupedResidualVQ,
     LatentQuantize,
+    LearnableLattice,
+    LeechQuantizer,
     MultiCodebookVQ,
     Quantizer,
+    ResidualFSQ,
+    ResidualLFQ,
+    ResidualSimVQ,
+    ResidualVQ,
     SimVQ,
     VectorQuantize,
 )
@@ -49,6 +62,31 @@ FAMILIES: dict[str, Callable[[], Quantizer]] = {
         8, 64, num_codebooks=2, disentanglement_weight=0.1
     ),
     "nsvq": lambda: NSVQ(6, 100),
+    "bsq": lambda: BSQ(9, commitment_loss_weight=0.25),
+    "bsq of 36 bits": lambda: BSQ(12, 36),
+    "ifsq": lambda: IFSQ([17, 5, 3]),
+    "ifsq projected": lambda: IFSQ([9, 9], dim=6),
+    "binary latent": lambda: BinaryLatent(5, 32, uncertainty_weight=0.1),
+    "binary latent of 128 bits": lambda: BinaryLatent(4, 128),
+    "dimension-wise": lambda: DimensionWise(4, 16, mean=0.5, deviation=[0.5, 1.0, 2.0, 4.0]),
+    "learnable lattice": lambda: LearnableLattice(6, 15),
+    "leech": lambda: LeechQuantizer(),
+    "leech projected": lambda: LeechQuantizer(7),
+    "residual vq": lambda: ResidualVQ(dim=6, num_quantizers=3, codebook_size=50),
+    "residual vq projected": lambda: ResidualVQ(dim=9, codebook_size=(4, 16, 60), codebook_dim=4),
+    "residual vq shared, cosine": lambda: ResidualVQ(
+        dim=6, num_quantizers=2, codebook_size=128, shared_codebook=True, use_cosine_sim=True
+    ),
+    "residual vq implicit": lambda: ResidualVQ(
+        dim=6, num_quantizers=3, codebook_size=20, implicit_neural_codebook=True, quant_grad_frac=0.1
+    ),
+    "residual vq by beam search": lambda: ResidualVQ(dim=6, num_quantizers=3, codebook_size=20, beam_size=3),
+    "residual fsq": lambda: ResidualFSQ(levels=[5, 4, 3], num_quantizers=3, dim=7),
+    "residual lfq": lambda: ResidualLFQ(dim=5, num_quantizers=3, codebook_size=2**7),
+    "residual sim vq": lambda: ResidualSimVQ(dim=6, num_quantizers=3, codebook_size=50),
+    "grouped residual vq": lambda: GroupedResidualVQ(dim=8, groups=2, num_quantizers=2, codebook_size=32),
+    "grouped residual fsq": lambda: GroupedResidualFSQ(dim=8, groups=2, levels=[5, 3], num_quantizers=2),
+    "grouped residual lfq": lambda: GroupedResidualLFQ(dim=8, groups=2, num_quantizers=2, codebook_size=16),
 }
 
 

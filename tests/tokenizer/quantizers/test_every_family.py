@@ -17,12 +17,13 @@ every_family = pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES.k
 @pytest.mark.parametrize("space", [(5,), (4, 6), (2, 3, 4)])
 def test_lookup_inverts_ids(make: Callable[[], Quantizer], space: tuple[int, ...], training: bool) -> None:
     quantizer = made(make).train(training)
-    if isinstance(quantizer, VectorQuantize):
-        quantizer.freeze_codebook = True
+    for part in quantizer.modules():
+        if isinstance(part, VectorQuantize):
+            part.freeze_codebook = True
     if isinstance(quantizer, NSVQ) and training:
         pytest.skip("its training output is noise around the features, not codes")
     result = quantizer.quantize_map(3 * torch.randn(2, quantizer.dim, *space))
-    axis_of_codebooks = (quantizer.codebooks,) if quantizer.codebook_axis else ()
+    axis_of_codebooks = (quantizer.ids_per_token,) if quantizer.codebook_axis else ()
     assert result.ids.shape == (2, *space, *axis_of_codebooks)
     assert result.ids.dtype == torch.int64
     assert 0 <= int(result.ids.min()) <= int(result.ids.max()) < quantizer.vocabulary_size
@@ -71,3 +72,15 @@ def test_half_precision_autocast_does_not_move_ids(make: Callable[[], Quantizer]
     expected = quantizer.ids_of_map(features)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(quantizer.ids_of_map(features), expected)
+
+
+@every_family
+def test_a_call_answers_in_the_dtype_of_its_input(make: Callable[[], Quantizer]) -> None:
+    quantizer = made(make).eval()
+    features = torch.randn(2, 6, quantizer.dim)
+    if quantizer.channel_first:
+        features = features.mT
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        codes = quantizer(features.to(dtype))[0]
+        assert codes.dtype == dtype
+        assert codes.shape == features.shape

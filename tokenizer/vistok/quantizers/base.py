@@ -5,7 +5,8 @@ features, masks, ids that are absent or out of range are handled here, once, for
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,20 @@ class Quantizer(nn.Module, ABC):
     def ids_per_token(self) -> int:
         """The size of the axis `k`: `codebooks`, but where these are the tables themselves."""
         return self.codebooks
+
+    def _call(self, features: Tensor, mask: Tensor | None = None) -> Quantized:
+        """Quantize features `(b *space d)`, `(b d *space)` or `(b d)`; codes come out in their dtype.
+
+        Args:
+            features: floating, in the arrangement that `channel_first` says.
+            mask: as in `quantize_map`.
+        """
+        result = self._arranged(features, mask, self.channel_first)
+        return result._replace(codes=result.codes.to(features.dtype))
+
+    # What calling a family gives that has no other surface to keep; declared as loosely as torch does it, so
+    # that the others may have arguments and results of their own.
+    forward: Callable[..., Any] = _call
 
     def quantize_map(self, features: Tensor, mask: Tensor | None = None) -> Quantized:
         """Quantize a feature map `(b d *space)`, in training with gradients and the family's loss.
