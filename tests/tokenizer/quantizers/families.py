@@ -6,6 +6,7 @@ import torch
 
 from vistok.quantizers import (
     BSQ,
+    FSP,
     FSQ,
     GSQ,
     IBQ,
@@ -66,6 +67,8 @@ FAMILIES: dict[str, Callable[[], Quantizer]] = {
     "bsq of 36 bits": lambda: BSQ(12, 36),
     "ifsq": lambda: IFSQ([17, 5, 3]),
     "ifsq projected": lambda: IFSQ([9, 9], dim=6),
+    "fsp": lambda: FSP([8, 5, 4], act_name="normal", quantize_rate=1.0),
+    "fsp projected": lambda: FSP([4, 4], dim=5, need_inv_act=True, quantize_rate=1.0),
     "binary latent": lambda: BinaryLatent(5, 32, uncertainty_weight=0.1),
     "binary latent of 128 bits": lambda: BinaryLatent(4, 128),
     "dimension-wise": lambda: DimensionWise(4, 16, mean=0.5, deviation=[0.5, 1.0, 2.0, 4.0]),

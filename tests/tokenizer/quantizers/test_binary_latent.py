@@ -42,7 +42,7 @@ def test_ids_of_62_bits_are_exact(number: int) -> None:
 )
 def test_more_than_62_bits_are_several_equal_ids(bits: int, codebooks: int) -> None:
     quantizer = identity(bits).eval()
-    assert (quantizer.codebooks, quantizer.vocabulary_size) == (codebooks, 2 ** (bits // codebooks))
+    assert (quantizer.ids_per_token, quantizer.vocabulary_size) == (codebooks, 2 ** (bits // codebooks))
     result = quantizer.quantize_map(torch.randn(2, bits, 5))
     assert result.ids.shape == ((2, 5) if codebooks == 1 else (2, 5, codebooks))
     assert torch.equal(quantizer.lookup(result.ids), result.codes)

@@ -19,6 +19,7 @@ from vistok.quantizers.scalar.dimension_wise import DimensionWise
 from vistok.quantizers.scalar.finite_scalar import FSQ
 from vistok.quantizers.scalar.latent import LatentQuantize
 from vistok.quantizers.scalar.lookup_free import LFQ
+from vistok.quantizers.scalar.perturbation import FSP
 from vistok.quantizers.scalar.uniform_finite_scalar import IFSQ
 from vistok.quantizers.vector.group_spherical import GSQ
 from vistok.quantizers.vector.index_backpropagation import IBQ
@@ -30,6 +31,7 @@ from vistok.quantizers.vector.vector_quantize import VectorQuantize
 
 __all__ = [
     "BSQ",
+    "FSP",
     "FSQ",
     "GSQ",
     "IBQ",

@@ -35,21 +35,16 @@ class Quantizer(nn.Module, ABC):
     Attributes:
         dim: channels of the features that go in and of the codes that come out.
         vocabulary_size: number of values that one id can take.
-        codebooks: ids per position.
-        codebook_axis: whether ids have a last axis `k`; by default with several codebooks.
+        ids_per_token: `k`, the number of codebooks for most families.
+        codebook_axis: whether ids have a last axis `k`; by default with several ids per token.
         channel_first: arrangement that calls expect; None: channels come first from four axes on.
     """
 
     dim: int
     vocabulary_size: int
-    codebooks: int = 1
+    ids_per_token: int = 1
     codebook_axis: bool = False
     channel_first: bool | None = None
-
-    @property
-    def ids_per_token(self) -> int:
-        """The size of the axis `k`: `codebooks`, but where these are the tables themselves."""
-        return self.codebooks
 
     def _call(self, features: Tensor, mask: Tensor | None = None) -> Quantized:
         """Quantize features `(b *space d)`, `(b d *space)` or `(b d)`; codes come out in their dtype.
@@ -108,7 +103,7 @@ class Quantizer(nn.Module, ABC):
         present = ids >= 0
         if self.codebook_axis:
             present = present.any(dim=-1)
-        return self._codes(ids.clamp(min=0)) * present.unsqueeze(-1)
+        return self._codes(ids.clamp(min=0)).masked_fill(~present.unsqueeze(-1), 0)
 
     def _arranged(self, features: Tensor, mask: Tensor | None, channel_first: bool | None) -> Quantized:
         tokens, layout = as_tokens(features, self.dim, channel_first)
@@ -157,4 +152,4 @@ class Quantizer(nn.Module, ABC):
 def masked(codes: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Make codes `(b n d)` zero and ids `(b n [k])` absent where the mask `(b n)` is False."""
     wide = mask.unsqueeze(-1)
-    return codes * wide, ids.masked_fill(~(wide if ids.ndim > 2 else mask), ABSENT)
+    return codes.masked_fill(~wide, 0), ids.masked_fill(~(wide if ids.ndim > 2 else mask), ABSENT)

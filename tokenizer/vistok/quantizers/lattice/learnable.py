@@ -51,7 +51,7 @@ class LearnableLattice(Quantizer):
                 f"least 2, got {cells} and {codebook_size}",
             )
         self.dim = dim
-        self.codebooks = dim
+        self.ids_per_token = dim
         self.codebook_axis = True
         self.vocabulary_size = cells
         self.commitment_weight = commitment_weight

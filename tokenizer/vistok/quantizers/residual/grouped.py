@@ -47,12 +47,8 @@ class Grouped(Quantizer):
         self.channel_first = channel_first
         self.codebook_sizes = stacks[0].codebook_sizes * groups
         self.vocabulary_size = max(self.codebook_sizes)
+        self.ids_per_token = len(self.codebook_sizes)
         self.rvqs = nn.ModuleList(stacks)  # type: ignore[assignment]
-
-    @property
-    def ids_per_token(self) -> int:
-        """Number of layers of all groups."""
-        return len(self.codebook_sizes)
 
     @property
     def codebook_size(self) -> int:
@@ -60,7 +56,7 @@ class Grouped(Quantizer):
         return self.codebook_sizes[0]
 
     @property
-    def codebooks(self) -> Tensor:  # type: ignore[override]
+    def codebooks(self) -> Tensor:
         """The tables `(g q k d)` of layers of one size."""
         return torch.stack([stack.codebooks for stack in self.rvqs])
 

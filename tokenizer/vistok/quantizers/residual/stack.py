@@ -63,16 +63,11 @@ class ResidualStack(Quantizer):
         self.codebook_dim = layers[0].dim
         self.codebook_sizes = tuple(layer.vocabulary_size for layer in layers)
         self.vocabulary_size = max(self.codebook_sizes)
-        self.num_quantizers = len(layers)
+        self.ids_per_token = self.num_quantizers = len(layers)
         self.dropout = dropout
         self.channel_first = channel_first
         self.project_in, self.project_out = projections(dim, self.codebook_dim)
         self.layers = nn.ModuleList(layers)  # type: ignore[assignment]
-
-    @property
-    def ids_per_token(self) -> int:
-        """Number of layers."""
-        return self.num_quantizers
 
     @property
     def codebook_size(self) -> int:
@@ -80,7 +75,7 @@ class ResidualStack(Quantizer):
         return self.codebook_sizes[0]
 
     @property
-    def codebooks(self) -> Any:  # type: ignore[override]
+    def codebooks(self) -> Any:
         """The layers' tables `(q k d)`, before any projection out; a tuple where their sizes differ."""
         tables = tuple(_table(layer) for layer in self.layers)
         return torch.stack(tables) if len(set(self.codebook_sizes)) == 1 else tables

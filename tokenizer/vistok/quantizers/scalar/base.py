@@ -61,7 +61,7 @@ class ScalarQuantizer(Quantizer):
             )
         self.codebook_dim = codebook_dim
         self.vocabulary_size = vocabulary_size
-        self.codebooks = num_codebooks
+        self.ids_per_token = num_codebooks
         self.codebook_axis = num_codebooks > 1 if keep_num_codebooks_dim is None else keep_num_codebooks_dim
         self.channel_first = channel_first
         self.dim = self.effective_codebook_dim if dim is None else dim
@@ -76,7 +76,7 @@ class ScalarQuantizer(Quantizer):
     @property
     def num_codebooks(self) -> int:
         """Ids per position."""
-        return self.codebooks
+        return self.ids_per_token
 
     @property
     def keep_num_codebooks_dim(self) -> bool:
@@ -86,7 +86,7 @@ class ScalarQuantizer(Quantizer):
     @property
     def effective_codebook_dim(self) -> int:
         """Latent channels of all codebooks together."""
-        return self.codebook_dim * self.codebooks
+        return self.codebook_dim * self.ids_per_token
 
     @property
     def has_projections(self) -> bool:
@@ -129,7 +129,7 @@ class ScalarQuantizer(Quantizer):
     def _split(self, latents: Tensor) -> Tensor:
         """Split latents `(... (c d))` into codebooks `(... [c] d)` and rotate them."""
         if self.codebook_axis:
-            latents = latents.unflatten(-1, (self.codebooks, self.codebook_dim))
+            latents = latents.unflatten(-1, (self.ids_per_token, self.codebook_dim))
         return rotated(latents, self.orthogonal_rot)
 
     def _joined(self, latents: Tensor) -> Tensor:

@@ -34,13 +34,13 @@ class BinaryLatent(Quantizer):
             raise VistokError(ErrorCode.INVALID_REQUEST, f"binary latents need at least 1 bit, got {bits}")
         self.dim = dim
         self.bits = bits
-        self.codebooks = _fewest_equal_parts(bits)
-        self.codebook_axis = self.codebooks > 1
-        self.vocabulary_size = 2 ** (bits // self.codebooks)
+        self.ids_per_token = _fewest_equal_parts(bits)
+        self.codebook_axis = self.ids_per_token > 1
+        self.vocabulary_size = 2 ** (bits // self.ids_per_token)
         self.uncertainty_weight = uncertainty_weight
         self.logits = Projection(dim, bits)
         self.embedding = nn.Parameter(torch.randn(bits, dim))
-        self._places = Constants(values=2 ** torch.arange(bits // self.codebooks - 1, -1, -1))
+        self._places = Constants(values=2 ** torch.arange(bits // self.ids_per_token - 1, -1, -1))
 
     def _quantize(self, tokens: Tensor, mask: Tensor | None) -> Quantized:
         with full_precision(tokens.device):
@@ -68,7 +68,7 @@ class BinaryLatent(Quantizer):
     def _number(self, bits: Tensor) -> Tensor:
         """Give the ids `(b n [k])` of bits `(b n c)`."""
         if self.codebook_axis:
-            bits = bits.unflatten(-1, (self.codebooks, -1))
+            bits = bits.unflatten(-1, (self.ids_per_token, -1))
         return (bits * self._places.values).sum(dim=-1)
 
     def _loss(self, probability: Tensor, mask: Tensor | None) -> Tensor:

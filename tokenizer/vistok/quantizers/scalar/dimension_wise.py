@@ -52,7 +52,7 @@ class DimensionWise(Quantizer):
         if not 2 <= levels <= _MOST_LEVELS:
             raise VistokError(ErrorCode.INVALID_REQUEST, f"expected 2 to {_MOST_LEVELS} levels, got {levels}")
         self.dim = dim
-        self.codebooks = dim
+        self.ids_per_token = dim
         self.codebook_axis = True
         self.vocabulary_size = levels
         self.register_buffer("mean", _per_channel("mean", mean, dim))

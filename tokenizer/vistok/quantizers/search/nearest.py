@@ -3,8 +3,12 @@
 Nearest by distance is largest by `<x, e> - |e|^2 / 2`: one matrix product, which is both faster and
 closer to the exact answer than expanding the square (rounding noise of |x|^2 drowns near ties). Work
 goes in tiles of tokens. All tiles of a codebook have the same shape, the last one filled up, so that the
-arithmetic of a token, and with it its id, does not depend on how many others it came with.
+arithmetic of a token, and with it its id, does not depend on how many others it came with. On CUDA one kernel
+does all of it, where triton is installed.
 """
+
+import functools
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as functional
@@ -39,6 +43,8 @@ def largest_score(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
 @torch.no_grad()
 def largest_scores(tokens: Tensor, codes: Tensor, offsets: Tensor, count: int) -> Tensor:
     """Give the ids `(n count)` of the `count` largest scores, best first; arguments as of `largest_score`."""
+    if torch.compiler.is_compiling():
+        return torch.addmm(offsets, tokens, codes.T).topk(count, dim=1).indices
     rows = _rows_per_tile(codes)
     tiles = [torch.addmm(offsets, tile, codes.T).topk(count, dim=1).indices for tile in tokens.split(rows)]
     return torch.cat(tiles)
@@ -51,6 +57,21 @@ def offsets_of_distance(codes: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _largest_score(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
+    search = cuda_kernel() if tokens.is_cuda else None
+    return (search or _largest_score_in_tiles)(tokens, codes, offsets)
+
+
+@functools.cache
+def cuda_kernel() -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+    """Give the search as one CUDA kernel; None where triton is missing or cannot launch one."""
+    try:
+        from vistok.quantizers.search import triton_nearest
+    except ImportError:
+        return None
+    return triton_nearest.largest_score if triton_nearest.can_launch() else None
+
+
+def _largest_score_in_tiles(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
     count, rows = len(tokens), _rows_per_tile(codes)
     ids = torch.empty(count, dtype=torch.int64, device=tokens.device)
     scores = tokens.new_empty(rows, len(codes))
@@ -84,4 +105,4 @@ def _opaque_largest_score(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Ten
 
 @_opaque_largest_score.register_fake
 def _(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
-    return tokens.new_empty(len(tokens), dtype=torch.int64)
+    return tokens.new_empty(tokens.shape[0], dtype=torch.int64)

@@ -41,7 +41,7 @@ class GSQ(Quantizer):
             )
         self.dim = dim
         self.vocabulary_size = codebook_size
-        self.codebooks = groups
+        self.ids_per_token = groups
         self.codebook_axis = groups > 1
         self.commitment_weight = commitment_weight
         self.codebook = nn.Embedding(codebook_size, dim // groups)
@@ -78,7 +78,7 @@ class GSQ(Quantizer):
 
     def _grouped(self, tokens: Tensor) -> Tensor:
         """Cut tokens `(b n d)` into `(b n k c)`, or leave them whole for a single group."""
-        return tokens.unflatten(-1, (self.codebooks, -1)) if self.codebook_axis else tokens
+        return tokens.unflatten(-1, (self.ids_per_token, -1)) if self.codebook_axis else tokens
 
     def _ids_of(self, directions: Tensor) -> Tensor:
         (table,) = self._unit_table.of(self.codebook.parameters, lambda: (unit(self.codebook.weight),))

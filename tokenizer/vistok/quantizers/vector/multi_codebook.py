@@ -59,7 +59,7 @@ class MultiCodebookVQ(Quantizer):
             )
         self.dim = dim
         self.vocabulary_size = codebook_size
-        self.codebooks = num_codebooks
+        self.ids_per_token = num_codebooks
         self.codebook_axis = num_codebooks > 1
         self.commitment_weight = commitment_weight
         self.entropy_weight = entropy_weight
@@ -97,7 +97,7 @@ class MultiCodebookVQ(Quantizer):
 
     def _chunks(self, tokens: Tensor) -> Tensor:
         """Give the directions `(b n m c)` of the chunks of tokens `(b n d)`."""
-        return unit(tokens.unflatten(-1, (self.codebooks, -1)))
+        return unit(tokens.unflatten(-1, (self.ids_per_token, -1)))
 
     def _choices(self, chunks: Tensor, tables: Tensor) -> Tensor:
         """Give the ids `(b n m)` of chunks `(b n m c)`."""
@@ -106,7 +106,7 @@ class MultiCodebookVQ(Quantizer):
 
     def _rows(self, ids: Tensor, tables: Tensor) -> Tensor:
         """Give the codes `(b n m c)` of ids `(b n m)`: one gather, of all tables as one."""
-        first = torch.arange(self.codebooks, device=ids.device) * self.vocabulary_size
+        first = torch.arange(self.ids_per_token, device=ids.device) * self.vocabulary_size
         return functional.embedding(ids + first, tables.flatten(0, 1))
 
     def _as_codebook_axis(self, ids: Tensor) -> Tensor:
@@ -127,9 +127,9 @@ class MultiCodebookVQ(Quantizer):
             counted = chunks.flatten(0, 1) if mask is None else chunks[mask]
             pairs = zip(counted.unbind(dim=1), tables, strict=True)
             entropies = [entropies_of_choice(*pair, self.entropy_temperature) for pair in pairs]
-            spread = sum(own - of_batch for own, of_batch in entropies) / self.codebooks
+            spread = sum(own - of_batch for own, of_batch in entropies) / self.ids_per_token
             loss = loss + self.entropy_weight * spread
-        if self.disentanglement_weight and self.codebooks > 1:
+        if self.disentanglement_weight and self.ids_per_token > 1:
             loss = loss + self.disentanglement_weight * _entanglement(chunks, codes, mask)
         return loss
 

@@ -154,7 +154,7 @@ class VectorQuantize(Quantizer):
         )
         self.dim = dim
         self.vocabulary_size = self.codebook_size = codebook_size
-        self.codebooks = self.heads = heads
+        self.ids_per_token = self.heads = heads
         self.codebook_axis = heads > 1
         self.separate_codebook_per_head = separate_codebook_per_head
         self.freeze_codebook = freeze_codebook
@@ -277,8 +277,8 @@ class VectorQuantize(Quantizer):
         """Give the table's rows of indices `(b *space [heads])`, not projected out, in the input's layout."""
         self._check_ids(indices)
         space = indices.shape[1 : indices.ndim - self.codebook_axis]
-        flat = indices.reshape(len(indices), -1, *indices.shape[1 + len(space) :]).long()
-        return Layout(len(indices), space, bool(self.channel_first)).codes(self._rows(flat))
+        flat = indices.reshape(indices.shape[0], -1, *indices.shape[1 + len(space) :]).long()
+        return Layout(indices.shape[0], space, bool(self.channel_first)).codes(self._rows(flat))
 
     def get_output_from_indices(self, indices: Tensor) -> Tensor:
         """Give what calling the quantizer in eval mode gave with these indices, in the input's layout."""
@@ -311,7 +311,7 @@ class VectorQuantize(Quantizer):
 
     def _ids(self, tokens: Tensor) -> Tensor:
         with full_precision(tokens.device):
-            return self._heads.join_ids(self._codebook.nearest(self._vectors(tokens)), len(tokens))
+            return self._heads.join_ids(self._codebook.nearest(self._vectors(tokens)), tokens.shape[0])
 
     def _codes(self, ids: Tensor) -> Tensor:
         with full_precision(ids.device):
@@ -327,7 +327,7 @@ class VectorQuantize(Quantizer):
     def _rows(self, ids: Tensor) -> Tensor:
         """Give the table's rows `(b n (heads d))` of ids `(b n [heads])`, zeros for those that are absent."""
         vectors = self._codebook.look_up(self._heads.split_ids(ids.clamp(min=0)))
-        return self._heads.join(vectors * (self._heads.split_ids(ids) >= 0).unsqueeze(-1), len(ids))
+        return self._heads.join(vectors * (self._heads.split_ids(ids) >= 0).unsqueeze(-1), ids.shape[0])
 
     def _vectors(self, tokens: Tensor) -> Tensor:
         """Give the prepared vectors `(g m d)` of tokens `(b n dim)`."""
@@ -348,7 +348,7 @@ class VectorQuantize(Quantizer):
                 codes = self._codebook.look_up(ids)
                 loss = vectors.new_zeros(())
                 terms = LossBreakdown(loss, loss, loss, loss)
-            batch = len(tokens)
+            batch = tokens.shape[0]
             codes = self.project_out(self._heads.join(codes, batch))
             return codes, self._heads.join_ids(ids, batch), loss, terms
 
