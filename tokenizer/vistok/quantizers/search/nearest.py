@@ -58,12 +58,12 @@ def offsets_of_distance(codes: Tensor) -> Tensor:
 @torch.no_grad()
 def _largest_score(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
     search = cuda_kernel() if tokens.is_cuda else None
-    return (search or _largest_score_in_tiles)(tokens, codes, offsets)
+    return (search or largest_score_in_tiles)(tokens, codes, offsets)
 
 
 @functools.cache
 def cuda_kernel() -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
-    """Give the search as one CUDA kernel; None where triton is missing or cannot launch one."""
+    """Give `largest_score` as one CUDA kernel; None where triton is missing or cannot launch one."""
     try:
         from vistok.quantizers.search import triton_nearest
     except ImportError:
@@ -71,7 +71,8 @@ def cuda_kernel() -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
     return triton_nearest.largest_score if triton_nearest.can_launch() else None
 
 
-def _largest_score_in_tiles(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
+def largest_score_in_tiles(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
+    """Give what `largest_score` gives, with no kernel of our own."""
     count, rows = len(tokens), _rows_per_tile(codes)
     ids = torch.empty(count, dtype=torch.int64, device=tokens.device)
     scores = tokens.new_empty(rows, len(codes))
