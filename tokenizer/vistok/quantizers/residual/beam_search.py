@@ -6,10 +6,13 @@ Letters: `m` vectors, `w` partial choices of each, `c` codes tried for each of t
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from vistok.quantizers.search.tiles import in_tiles
 
 # Floats that one tile of vectors may need at a time: 16 MiB.
 _FLOATS_PER_TILE = 2**22
@@ -53,12 +56,12 @@ def beam_search(layers: Layers, vectors: Tensor, width: int, weights: Sequence[f
         weights: what each layer's error counts.
     """
     rows = max(_FLOATS_PER_TILE // (layers.floats_per_vector() * width), 1)
-    return torch.cat([_search_tile(layers, tile, width, weights) for tile in vectors.split(rows)])
+    return in_tiles(partial(_search_tile, layers, width, weights), rows, vectors)
 
 
-def _search_tile(layers: Layers, vectors: Tensor, width: int, weights: Sequence[float]) -> Tensor:
+def _search_tile(layers: Layers, width: int, weights: Sequence[float], vectors: Tensor) -> Tensor:
     start = vectors.unsqueeze(1)
-    nothing_yet = torch.empty(len(vectors), 1, 0, dtype=torch.int64, device=vectors.device)
+    nothing_yet = torch.empty(vectors.shape[0], 1, 0, dtype=torch.int64, device=vectors.device)
     beam = _Beam(start.new_zeros(start.shape[:2]), start, torch.zeros_like(start), nothing_yet)
     for index, weight in enumerate(weights):
         is_last = index == len(weights) - 1
@@ -76,12 +79,17 @@ def _step(layers: Layers, beam: _Beam, index: int, weight: float, tried: int, ke
     # Continuations `(m w c)` of a vector lie side by side, so that one number names choice and code.
     errors = (beam.errors.unsqueeze(2) + weight * errors.unflatten(0, beam.errors.shape)).flatten(1)
     errors, best = errors.topk(min(kept, errors.shape[1]), dim=1, largest=False)
-    before = (best // ids.shape[1]).unsqueeze(2)
-    chosen = codes.unflatten(0, beam.errors.shape).flatten(1, 2).take_along_dim(best.unsqueeze(2), dim=1)
-    newest = ids.unflatten(0, beam.errors.shape).flatten(1).take_along_dim(best, dim=1)
+    before = best // ids.shape[1]
+    chosen = _rows(codes.unflatten(0, beam.errors.shape).flatten(1, 2), best)
+    newest = ids.unflatten(0, beam.errors.shape).flatten(1).gather(1, best)
     return _Beam(
         errors,
-        beam.residuals.take_along_dim(before, dim=1) - chosen,
-        beam.so_far.take_along_dim(before, dim=1) + chosen,
-        torch.cat([beam.ids.take_along_dim(before, dim=1), newest.unsqueeze(2)], dim=2),
+        _rows(beam.residuals, before) - chosen,
+        _rows(beam.so_far, before) + chosen,
+        torch.cat([_rows(beam.ids, before), newest.unsqueeze(2)], dim=2),
     )
+
+
+def _rows(rows: Tensor, places: Tensor) -> Tensor:
+    """Give those of each vector's rows `(m w d)` that places `(m c)` say, `(m c d)`."""
+    return rows.gather(1, places.unsqueeze(2).expand(-1, -1, rows.shape[2]))

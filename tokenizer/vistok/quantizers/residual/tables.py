@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vistok.quantizers.base import Quantized
 from vistok.quantizers.search.nearest import offsets_of_distance
+from vistok.quantizers.search.tiles import in_tiles
 from vistok.quantizers.vector.training import Call
 from vistok.quantizers.vector.vector_quantize import VectorQuantize
 
@@ -48,8 +49,11 @@ class Tables:
         """Give the ids `(b n)` of one layer's codes nearest to residuals."""
         so_far = torch.zeros_like(residual) if so_far is None else so_far
         rows = max(_FLOATS_PER_TILE // self.floats_per_vector(), 1)
-        tiles = zip(residual.flatten(0, 1).split(rows), so_far.flatten(0, 1).split(rows), strict=True)
-        ids = torch.cat([self.scores(index, *tile).argmax(dim=1) for tile in tiles])
+
+        def nearest(*tile: Tensor) -> Tensor:
+            return self.scores(index, *tile).argmax(dim=1)
+
+        ids = in_tiles(nearest, rows, residual.flatten(0, 1), so_far.flatten(0, 1))
         return ids.unflatten(0, residual.shape[:2])
 
     def logits(self, index: int, residual: Tensor, so_far: Tensor) -> Tensor:

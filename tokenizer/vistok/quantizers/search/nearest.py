@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from vistok.quantizers.search.tiles import in_tiles
+
 # Scores held at a time: 2^20 float32 are 4 MiB, which stays in a core's caches. Few rows make a slow matrix
 # product, many rows are mostly padding where tokens are few.
 _SCORES_PER_TILE = 2**20
@@ -43,11 +45,11 @@ def largest_score(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
 @torch.no_grad()
 def largest_scores(tokens: Tensor, codes: Tensor, offsets: Tensor, count: int) -> Tensor:
     """Give the ids `(n count)` of the `count` largest scores, best first; arguments as of `largest_score`."""
-    if torch.compiler.is_compiling():
-        return torch.addmm(offsets, tokens, codes.T).topk(count, dim=1).indices
-    rows = _rows_per_tile(codes)
-    tiles = [torch.addmm(offsets, tile, codes.T).topk(count, dim=1).indices for tile in tokens.split(rows)]
-    return torch.cat(tiles)
+
+    def best(tile: Tensor) -> Tensor:
+        return torch.addmm(offsets, tile, codes.T).topk(count, dim=1).indices
+
+    return in_tiles(best, _rows_per_tile(codes), tokens)
 
 
 def offsets_of_distance(codes: Tensor) -> Tensor:
