@@ -7,9 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from tests.tokenizer.quantizers.families import FAMILIES, made
-from vistok.quantizers import Quantizer
+from vistok.quantizers import MultiScaleBSQ, MultiScaleVQ, Quantizer
 
-every_family = pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES.keys())
+SCALES = (1, 2, (4, 5))
+EVERY = {
+    **FAMILIES,
+    "multi-scale vq": lambda: MultiScaleVQ(8, 50, SCALES),
+    "multi-scale bsq": lambda: MultiScaleBSQ(8, SCALES),
+}
+every_family = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
 
 
 class RoundTrip(nn.Module):
@@ -55,7 +61,7 @@ def test_it_exports_for_any_batch(make: Callable[[], Quantizer]) -> None:
 def test_inference_changes_no_buffer(make: Callable[[], Quantizer]) -> None:
     quantizer = made(make).eval()
     before = {name: value.clone() for name, value in quantizer.state_dict().items()}
-    features = torch.randn(2, quantizer.dim, 6, 6)
+    features = torch.randn(2, quantizer.dim, 4, 5)
     quantizer.lookup(quantizer.quantize_map(features).ids)
     quantizer(features.flatten(2).mT if quantizer.channel_first is not True else features)
     for name, value in quantizer.state_dict().items():
