@@ -54,11 +54,11 @@ class Bound(Constants, ABC):
 
     @abstractmethod
     def digits_of_codes(self, codes: Tensor) -> Tensor:
-        """Give the digits, int64, of codes that are exact but for rounding errors."""
+        """Give the digits of codes that are exact but for rounding errors."""
 
     def digits(self, levels: Tensor) -> Tensor:
-        """Count levels from the lowest: int64, from 0."""
-        return (levels - self.lowest).long()
+        """Count levels from the lowest: whole numbers from 0, in float32."""
+        return levels - self.lowest
 
     def code_of_digits(self, digits: Tensor) -> Tensor:
         """Give the codes of digits."""

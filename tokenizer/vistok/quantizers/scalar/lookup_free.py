@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from vistok.quantizers.base import Quantized
 from vistok.quantizers.gradients import straight_through
 from vistok.quantizers.layouts import Layout, as_tokens, check_mask
-from vistok.quantizers.precision import Constants, Projection, full_precision
+from vistok.quantizers.precision import Projection, full_precision
 from vistok.quantizers.scalar.base import LARGEST_VOCABULARY, ScalarQuantizer
 from vistok.quantizers.scalar.bit_loss import LossBreakdown, loss_terms, no_loss
 from vistok.quantizers.scalar.cosine_projection import CosineProjection
+from vistok.quantizers.scalar.digits import Numbering
 from vistok.quantizers.scalar.diversity import check_vocabulary
 from vistok_protocol.errors import ErrorCode, VistokError
 
@@ -135,8 +136,7 @@ class LFQ(ScalarQuantizer):
             self.project_out = Projection(latent_dim, self.dim, projection_has_bias)
         # Absolute value of a code's channels.
         self._magnitude = codebook_scale / sqrt(bits) if spherical else codebook_scale
-        high = torch.tensor(self._magnitude, dtype=torch.float32)
-        self._values = Constants(high=high, low=-high)
+        self._numbering = Numbering([2**place for place in reversed(range(bits))], size)
         # Persistent because the field's state dicts carry it.
         self.register_buffer("mask", 2 ** torch.arange(bits - 1, -1, -1))
 
@@ -200,7 +200,7 @@ class LFQ(ScalarQuantizer):
     ) -> tuple[Tensor, Tensor, LossBreakdown]:
         with full_precision(tokens.device):
             latents = self._latents(tokens)
-            bits = latents > 0
+            bits = (latents > 0).float()
             codes = self._signs(bits)
             terms = no_loss(codes)
             if self.training or latents.requires_grad:
@@ -215,14 +215,14 @@ class LFQ(ScalarQuantizer):
                         share=self.frac_per_sample_entropy,
                     )
                 codes = straight_through(self.activation(latents), codes)
-            return self.project_out(self._joined(codes)), self._number(bits), terms
+            return self.project_out(self._joined(codes)), self._numbering.ids(bits), terms
 
     def _ids(self, tokens: Tensor) -> Tensor:
         with full_precision(tokens.device):
-            return self._number(self._latents(tokens) > 0)
+            return self._numbering.ids(self._latents(tokens) > 0)
 
     def _latent_codes(self, ids: Tensor) -> Tensor:
-        return self._signs(ids.unsqueeze(-1) & self.mask != 0)
+        return self._signs((ids.unsqueeze(-1) & self.mask != 0).float())
 
     def _latents(self, tokens: Tensor) -> Tensor:
         latents = self.project_in(tokens)
@@ -234,10 +234,8 @@ class LFQ(ScalarQuantizer):
         return functional.normalize(latents, dim=-1) * self.codebook_scale if self.spherical else latents
 
     def _signs(self, bits: Tensor) -> Tensor:
-        return torch.where(bits, self._values.high, self._values.low)
-
-    def _number(self, bits: Tensor) -> Tensor:
-        return (bits * self.mask).sum(dim=-1)
+        """Give the values of bits, 0 or 1 in float32."""
+        return bits * (2 * self._magnitude) - self._magnitude
 
     def _sharpness(self, inv_temperature: float) -> float:
         """Give the factor from a latent to its bit's log odds: twice the inner products' difference."""

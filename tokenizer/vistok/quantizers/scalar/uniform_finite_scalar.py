@@ -69,4 +69,4 @@ class IFSQ(Quantizer):
         return torch.tanh(_SLOPE * self.project_in(tokens)) * self._grid.steps
 
     def _number(self, rounded: Tensor) -> Tensor:
-        return self._radix.ids((rounded + self._grid.steps).long())
+        return self._radix.ids(rounded + self._grid.steps)

@@ -30,7 +30,16 @@ class Places(Constants):
             latents: float32.
             values: `(sum of sizes)` float32, in any order within a channel.
         """
-        return (latents.unsqueeze(-1) - values[self.rows]).abs().argmin(dim=-1)
+        # Candidates are the first axis, over which reductions are fast; argmin is slow over any.
+        candidates = values[self.rows].T
+        count = len(candidates)
+        each = (count, *[1] * (latents.ndim - 1))
+        distance = (latents - candidates.view(*each, -1)).abs()
+        is_nearest = distance == distance.amin(dim=0)
+        falling = torch.arange(count - 1, -1, -1, dtype=torch.float32, device=latents.device)
+        # The first of equals has the largest of falling numbers.
+        largest = (is_nearest * falling.view(*each, 1)).amax(dim=0)
+        return (count - 1 - largest).long()
 
     def values(self, digits: Tensor, values: Tensor) -> Tensor:
         """Give the values `(... d)` that digits `(... d)` number."""

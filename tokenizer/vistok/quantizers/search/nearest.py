@@ -2,9 +2,8 @@
 
 Nearest by distance is largest by `<x, e> - |e|^2 / 2`: one matrix product, which is both faster and
 closer to the exact answer than expanding the square (rounding noise of |x|^2 drowns near ties). Work
-goes in tiles of tokens. All tiles of a codebook have the same shape, the last one filled up, so that the
-arithmetic of a token, and with it its id, does not depend on how many others it came with. On CUDA one kernel
-does all of it, where triton is installed.
+goes in tiles of tokens and codes. All tiles have the same tokens, the last one filled up, so that the
+arithmetic of a token, and with it its id, does not depend on how many others it came with.
 """
 
 import functools
@@ -16,11 +15,10 @@ from torch import Tensor
 
 from vistok.quantizers.search.tiles import in_tiles
 
-# Scores held at a time: 2^20 float32 are 4 MiB, which stays in a core's caches. Few rows make a slow matrix
-# product, many rows are mostly padding where tokens are few.
-_SCORES_PER_TILE = 2**20
-_FEWEST_ROWS = 16
-_MOST_ROWS = 256
+# Scores of a tile, 256 x 4096 float32, are 4 MiB and stay in a core's caches, as its codes mostly do. Few
+# rows would read the codes too often, many would be mostly padding where tokens are few.
+_ROWS = 256
+_COLUMNS = 4096
 # argmax is slow on CPUs and amax is not: find the block of the winner first, then the winner in it.
 _BLOCK = 128
 
@@ -49,12 +47,12 @@ def largest_scores(tokens: Tensor, codes: Tensor, offsets: Tensor, count: int) -
     def best(tile: Tensor) -> Tensor:
         return torch.addmm(offsets, tile, codes.T).topk(count, dim=1).indices
 
-    return in_tiles(best, _rows_per_tile(codes), tokens)
+    return in_tiles(best, max(_ROWS * _COLUMNS // len(codes), 1), tokens)
 
 
 def offsets_of_distance(codes: Tensor) -> Tensor:
     """Give the offsets `(k)` with which the largest score of codes `(k d)` is the smallest distance."""
-    return -0.5 * codes.square().sum(dim=1)
+    return in_tiles(lambda tile: -0.5 * tile.square().sum(dim=1), _COLUMNS, codes)
 
 
 @torch.no_grad()
@@ -75,29 +73,41 @@ def cuda_kernel() -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
 
 def largest_score_in_tiles(tokens: Tensor, codes: Tensor, offsets: Tensor) -> Tensor:
     """Give what `largest_score` gives, with no kernel of our own."""
-    count, rows = len(tokens), _rows_per_tile(codes)
-    ids = torch.empty(count, dtype=torch.int64, device=tokens.device)
-    scores = tokens.new_empty(rows, len(codes))
-    for start in range(0, count, rows):
-        tile = tokens[start : start + rows]
-        filled = functional.pad(tile, (0, 0, 0, rows - len(tile)))
-        torch.addmm(offsets, filled, codes.T, out=scores)
-        ids[start : start + rows] = _argmax(scores)[: len(tile)]
+    ids = torch.empty(len(tokens), dtype=torch.int64, device=tokens.device)
+    scores = tokens.new_empty(_ROWS, min(_COLUMNS, len(codes)))
+    for start in range(0, len(tokens), _ROWS):
+        tile = tokens[start : start + _ROWS]
+        filled = functional.pad(tile, (0, 0, 0, _ROWS - len(tile)))
+        ids[start : start + _ROWS] = _best_of_tile(filled, codes, offsets, scores)[: len(tile)]
     return ids
 
 
-def _rows_per_tile(codes: Tensor) -> int:
-    return min(max(_FEWEST_ROWS, _SCORES_PER_TILE // len(codes)), _MOST_ROWS)
+def _best_of_tile(tile: Tensor, codes: Tensor, offsets: Tensor, scores: Tensor) -> Tensor:
+    """Give the ids of a tile of tokens `(rows d)`; scores `(rows columns)` are what it may write to."""
+    best = ids = None
+    for start in range(0, len(codes), _COLUMNS):
+        some = codes[start : start + _COLUMNS]
+        out = scores if len(some) == scores.shape[1] else tile.new_empty(len(tile), len(some))
+        torch.addmm(offsets[start : start + _COLUMNS], tile, some.T, out=out)
+        largest, columns = _first_maximum(out)
+        if best is None or ids is None:
+            best, ids = largest, columns
+        else:
+            better = largest > best
+            best, ids = torch.where(better, largest, best), torch.where(better, columns + start, ids)
+    assert ids is not None
+    return ids
 
 
-def _argmax(scores: Tensor) -> Tensor:
-    """Give the first column of the largest value in each row of `(rows k)`."""
+def _first_maximum(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the largest value of each row of `(rows k)`, and its first column."""
     if scores.is_cuda or scores.shape[1] % _BLOCK:
-        return scores.argmax(dim=1)
+        largest, columns = scores.max(dim=1)
+        return largest, columns
     blocks = scores.unflatten(1, (-1, _BLOCK))
-    block = blocks.amax(dim=2).argmax(dim=1)
+    largest, block = blocks.amax(dim=2).max(dim=1)
     inside = blocks[torch.arange(len(scores)), block].argmax(dim=1)
-    return block * _BLOCK + inside
+    return largest, block * _BLOCK + inside
 
 
 # To a compiler the search is one operation, so that it neither unrolls the tiles nor lays them side by side.

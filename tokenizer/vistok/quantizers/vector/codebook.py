@@ -5,6 +5,7 @@ table, `d` channels of a code.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as functional
@@ -87,14 +88,13 @@ class Codebook(nn.Module):
         """Give the ids `(g m)` of prepared vectors `(g m d)`; no gradients."""
         with torch.no_grad():
             codes, offsets = self._derived.of(self._weights, self._searchable)
-            searched = [largest_score(*each) for each in zip(vectors.detach(), codes, offsets, strict=True)]
-            return torch.stack(searched)
+            return _table_by_table(largest_score, vectors.detach(), codes, offsets)
 
     def nearest_several(self, vectors: Tensor, count: int) -> Tensor:
         """Give the ids `(g m count)` of the codes nearest to prepared vectors `(g m d)`, best first."""
         codes, offsets = self._derived.of(self._weights, self._searchable)
-        searched = zip(vectors.detach(), codes.detach(), offsets.detach(), strict=True)
-        return torch.stack([largest_scores(*each, count) for each in searched])
+        search = partial(largest_scores, count=count)
+        return _table_by_table(search, vectors.detach(), codes.detach(), offsets.detach())
 
     def scores(self, vectors: Tensor) -> Tensor:
         """Give the logits `(g m k)` of prepared vectors `(g m d)`: cosines, or minus the distances.
@@ -112,7 +112,7 @@ class Codebook(nn.Module):
     def look_up(self, ids: Tensor) -> Tensor:
         """Give the codes `(g m d)` of ids `(g m)`."""
         table = self.table() if self.training else self._derived.of(self._weights, self._searchable)[0]
-        return torch.stack([functional.embedding(*each) for each in zip(ids, table, strict=True)])
+        return _table_by_table(functional.embedding, ids, table)
 
     def _weights(self) -> Iterator[Tensor]:
         yield from self.parameters()
@@ -123,7 +123,7 @@ class Codebook(nn.Module):
         codes = self.table()
         if self.cosine:
             return codes, codes.new_zeros(codes.shape[:2])
-        return codes, torch.stack([offsets_of_distance(table) for table in codes])
+        return codes, _table_by_table(offsets_of_distance, codes)
 
 
 class AffineCodebook(Codebook):
@@ -193,6 +193,13 @@ class AffineCodebook(Codebook):
     def _scale(self) -> Tensor:
         smallest = 1e-5
         return (self.batch_variance.clamp(min=smallest) / self.codebook_variance.clamp(min=smallest)).sqrt()
+
+
+def _table_by_table(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """Give what the function makes of each table's part `(...)` of tensors `(g ...)`, stacked `(g ...)`."""
+    if len(tensors[0]) == 1:
+        return function(*(tensor[0] for tensor in tensors)).unsqueeze(0)
+    return torch.stack([function(*parts) for parts in zip(*tensors, strict=True)])
 
 
 def _fill_in_batch_statistics(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:

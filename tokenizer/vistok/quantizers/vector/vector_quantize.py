@@ -278,7 +278,7 @@ class VectorQuantize(Quantizer):
         self._check_ids(indices)
         space = indices.shape[1 : indices.ndim - self.codebook_axis]
         flat = indices.reshape(indices.shape[0], -1, *indices.shape[1 + len(space) :]).long()
-        return Layout(indices.shape[0], space, bool(self.channel_first)).codes(self._rows(flat))
+        return Layout(indices.shape[0], space, bool(self.channel_first)).codes(self._rows_or_zeros(flat))
 
     def get_output_from_indices(self, indices: Tensor) -> Tensor:
         """Give what calling the quantizer in eval mode gave with these indices, in the input's layout."""
@@ -322,12 +322,19 @@ class VectorQuantize(Quantizer):
         if self.codebook_axis:
             present = present.any(dim=-1)
         with full_precision(ids.device):
-            return self.project_out(self._rows(ids)) * present.unsqueeze(-1)
+            return self.project_out(self._rows_or_zeros(ids)) * present.unsqueeze(-1)
 
     def _rows(self, ids: Tensor) -> Tensor:
-        """Give the table's rows `(b n (heads d))` of ids `(b n [heads])`, zeros for those that are absent."""
-        vectors = self._codebook.look_up(self._heads.split_ids(ids.clamp(min=0)))
-        return self._heads.join(vectors * (self._heads.split_ids(ids) >= 0).unsqueeze(-1), ids.shape[0])
+        """Give the table's rows `(b n (heads d))` of ids `(b n [heads])`."""
+        return self._heads.join(self._codebook.look_up(self._heads.split_ids(ids)), ids.shape[0])
+
+    def _rows_or_zeros(self, ids: Tensor) -> Tensor:
+        """Give the same, with zeros for heads that are absent."""
+        rows = self._rows(ids.clamp(min=0))
+        absent = (ids < 0).unsqueeze(-1)
+        if not self.codebook_axis:
+            return rows.masked_fill(absent, 0)
+        return rows.unflatten(-1, (self.heads, -1)).masked_fill(absent, 0).flatten(-2)
 
     def _vectors(self, tokens: Tensor) -> Tensor:
         """Give the prepared vectors `(g m d)` of tokens `(b n dim)`."""
