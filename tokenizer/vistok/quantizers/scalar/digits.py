@@ -31,7 +31,9 @@ class Numbering(Constants):
     def ids(self, digits: Tensor) -> Tensor:
         """Give the ids `(...)` int64 of digits `(... d)`, whole numbers of any dtype."""
         if self._is_small:
-            return (digits.float() * self.floating_basis).sum(dim=-1).long()
+            # A matrix by a vector, whatever the axes: torch would take products of batches, which may round.
+            flat = digits.float().reshape(-1, digits.shape[-1])
+            return (flat @ self.floating_basis).long().reshape(digits.shape[:-1])
         return (digits.long() * self.basis).sum(dim=-1)
 
 

@@ -200,7 +200,7 @@ class LFQ(ScalarQuantizer):
     ) -> tuple[Tensor, Tensor, LossBreakdown]:
         with full_precision(tokens.device):
             latents = self._latents(tokens)
-            bits = (latents > 0).float()
+            bits = _bits(latents)
             codes = self._signs(bits)
             terms = no_loss(codes)
             if self.training or latents.requires_grad:
@@ -219,7 +219,7 @@ class LFQ(ScalarQuantizer):
 
     def _ids(self, tokens: Tensor) -> Tensor:
         with full_precision(tokens.device):
-            return self._numbering.ids(self._latents(tokens) > 0)
+            return self._numbering.ids(_bits(self._latents(tokens)))
 
     def _latent_codes(self, ids: Tensor) -> Tensor:
         return self._signs((ids.unsqueeze(-1) & self.mask != 0).float())
@@ -235,7 +235,7 @@ class LFQ(ScalarQuantizer):
 
     def _signs(self, bits: Tensor) -> Tensor:
         """Give the values of bits, 0 or 1 in float32."""
-        return bits * (2 * self._magnitude) - self._magnitude
+        return (bits * (2 * self._magnitude)).sub_(self._magnitude)
 
     def _sharpness(self, inv_temperature: float) -> float:
         """Give the factor from a latent to its bit's log odds: twice the inner products' difference."""
@@ -271,6 +271,11 @@ def _size(dim: int | None, codebook_size: int | None) -> int:
             f"LFQ needs a power of two from 2 to 2**62 as codebook_size, got {size}",
         )
     return int(size)
+
+
+def _bits(latents: Tensor) -> Tensor:
+    """Give 1 where latents are positive, else 0, in float32; several times faster than a comparison."""
+    return latents.detach().sign().clamp_(min=0)
 
 
 def _check_range(name: str, value: float, above: float, most: float) -> None:

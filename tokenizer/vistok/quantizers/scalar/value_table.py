@@ -30,16 +30,15 @@ class Places(Constants):
             latents: float32.
             values: `(sum of sizes)` float32, in any order within a channel.
         """
-        # Candidates are the first axis, over which reductions are fast; argmin is slow over any.
-        candidates = values[self.rows].T
+        # Candidates first and tokens last is the order in which torch reduces fast; argmin is slow in any.
+        candidates = values[self.rows].T.unsqueeze(-1)
         count = len(candidates)
-        each = (count, *[1] * (latents.ndim - 1))
-        distance = (latents - candidates.view(*each, -1)).abs()
-        is_nearest = distance == distance.amin(dim=0)
+        distance = (latents.reshape(-1, latents.shape[-1]).T.contiguous() - candidates).abs_()
+        is_nearest = distance.eq_(distance.amin(dim=0))
         falling = torch.arange(count - 1, -1, -1, dtype=torch.float32, device=latents.device)
         # The first of equals has the largest of falling numbers.
-        largest = (is_nearest * falling.view(*each, 1)).amax(dim=0)
-        return (count - 1 - largest).long()
+        largest = is_nearest.mul_(falling.view(-1, 1, 1)).amax(dim=0)
+        return (count - 1 - largest).long().T.reshape(latents.shape)
 
     def values(self, digits: Tensor, values: Tensor) -> Tensor:
         """Give the values `(... d)` that digits `(... d)` number."""
