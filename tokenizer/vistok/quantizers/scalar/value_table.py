@@ -38,7 +38,7 @@ class Places(Constants):
         falling = torch.arange(count - 1, -1, -1, dtype=torch.float32, device=latents.device)
         # The first of equals has the largest of falling numbers.
         largest = is_nearest.mul_(falling.view(-1, 1, 1)).amax(dim=0)
-        return (count - 1 - largest).long().T.reshape(latents.shape)
+        return (count - 1 - largest).T.contiguous().long().reshape(latents.shape)
 
     def values(self, digits: Tensor, values: Tensor) -> Tensor:
         """Give the values `(... d)` that digits `(... d)` number."""
