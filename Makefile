@@ -7,7 +7,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
-OUR_CODE := protocol tokenizer server client tests examples
+OUR_CODE := protocol tokenizer server client tests examples bench
 
 .PHONY: install install-dev serve test lint format clean
 

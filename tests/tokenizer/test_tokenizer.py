@@ -149,6 +149,12 @@ def test_pixels_of_any_floating_dtype_are_taken(tiny_tokenizer: VisualTokenizer,
         ("quantizer", {"type": "VectorQuantize", "arguments": {"dim": 3, "codebook_size": 10**13}}),
         ("quantizer", {"type": "VectorQuantize", "arguments": {"dim": 3, "codebook_size": -1}}),
         ("quantizer", {"type": "LFQ", "arguments": {"dim": "x"}}),
+        (
+            "quantizer",
+            {"type": "MultiScaleVQ", "arguments": {"dim": 3, "scales": [1]}},
+        ),
+        ("quantizer", {"type": "Quantizer", "arguments": {}}),
+        ("quantizer", {"type": "__name__", "arguments": {}}),
     ],
 )
 def test_a_config_that_asks_for_nonsense_is_refused(

@@ -11,11 +11,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class QuantizerConfig(BaseModel):
-    """A quantizer's class in `vistok.quantizers` and its keyword arguments."""
+    """A quantizer's class in `vistok.quantizers` and its keyword arguments, as JSON can say them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    type: Literal["FSQ", "LFQ", "VectorQuantize"]
+    type: str
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vistok import quantizers
 from vistok.autoencoders.convolutional import ConvolutionalAutoencoder
 from vistok.checkpoints.fingerprint import fingerprint
 from vistok.config import TokenizerConfig
 from vistok.quantizers.base import Quantized, Quantizer
+from vistok.quantizers.catalogue import built
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
 
@@ -225,11 +225,7 @@ class VisualTokenizer(nn.Module):
 
 
 def _build_quantizer(config: TokenizerConfig) -> Quantizer:
-    family = getattr(quantizers, config.quantizer.type)
-    try:
-        quantizer = family(**config.quantizer.arguments)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise VistokError(ErrorCode.INVALID_REQUEST, f"{config.quantizer.type}: {error}") from None
+    quantizer = built(config.quantizer.type, config.quantizer.arguments)
     if quantizer.dim != config.autoencoder.latent_dim:
         raise VistokError(
             ErrorCode.INVALID_SHAPE,
