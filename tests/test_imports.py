@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
         ("vistok", {"torch"}),
         ("vistok.media.image", {"torch", "fastapi"}),
         ("vistok_server.cli", {"torch", "fastapi", "uvicorn"}),
+        ("vistok_server.app", {"torch"}),
     ],
 )
 def test_importing_stays_light(module: str, never: set[str]) -> None:

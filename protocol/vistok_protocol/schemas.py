@@ -193,6 +193,11 @@ class TokenizerInfo(Body):
     parameters: int
     quality: dict[str, float] | None = None
 
+    @property
+    def factor(self) -> int:
+        """Pixels per id, along height and along width: `spatial_factor` by its short name."""
+        return self.spatial_factor
+
 
 class TokenizerList(Body):
     """The tokenizers that a service offers."""

@@ -6,10 +6,9 @@ import numpy as np
 import orjson
 from starlette.responses import Response
 
-from vistok.tokenizer import VisualTokenizer
 from vistok_protocol import media_types
 from vistok_protocol.npy import write_npy
-from vistok_protocol.schemas import EncodedGrid
+from vistok_protocol.schemas import EncodedGrid, TokenizerInfo
 from vistok_protocol.tokens import TokenGrid
 
 GRID_TYPES = (media_types.JSON, media_types.TOKENS, media_types.NPY)
@@ -39,7 +38,7 @@ def grid_response(grid: TokenGrid, media_type: str, include_ids: bool) -> Respon
     return response
 
 
-def ids_response(ids: np.ndarray, tokenizer: VisualTokenizer, media_type: str) -> Response:
+def ids_response(ids: np.ndarray, tokenizer: TokenizerInfo, media_type: str) -> Response:
     """Answer with the ids of feature maps, as one of `IDS_TYPES`."""
     if media_type == media_types.NPY:
         return Response(write_npy(ids), headers=VARY, media_type=media_type)

@@ -1,47 +1,48 @@
 """The application: routes, error handlers, start and stop, put together."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from vistok.tokenizer import VisualTokenizer
 from vistok_protocol.errors import VistokError
+from vistok_protocol.schemas import TokenizerInfo
 from vistok_server import problems
-from vistok_server.catalogue import load_tokenizers
 from vistok_server.connection import Attendance, Envelope
 from vistok_server.engine import Engine
 from vistok_server.routes import coding, information, latents
 from vistok_server.settings import Settings
+from vistok_server.workers.process import ProcessWorker
+from vistok_server.workers.worker import Worker
 
-OnLoaded = Callable[["Future[Mapping[str, VisualTokenizer]]"], None]
+if TYPE_CHECKING:
+    from vistok.tokenizer import VisualTokenizer
+
+OnLoaded = Callable[["asyncio.Future[Mapping[str, TokenizerInfo]]"], None]
 
 
 def create_app(
     settings: Settings,
-    tokenizers: Mapping[str, VisualTokenizer] | None = None,
+    tokenizers: "Mapping[str, VisualTokenizer] | None" = None,
     on_loaded: OnLoaded | None = None,
 ) -> FastAPI:
-    """Build the application around tokenizers that are at hand.
+    """Build the application.
 
-    Without them it loads those that the settings name, in the background: it answers at once, and
-    /readyz says when it is ready. `on_loaded` is then called, on the worker's thread, with the
-    future that holds the tokenizers or the error. `app.state.engine` is the engine, from the start
-    of the lifespan on.
+    Worker processes, one on each device of the settings, load what these name: in the background, it answers
+    at once, and /readyz says when it is ready. `on_loaded` is then called with the future that holds the
+    tokenizers' descriptions or the error. Tokenizers that are at hand are run on a thread of this process
+    instead. `app.state.engine` is the engine, from the start of the lifespan on.
     """
-
-    def load() -> Mapping[str, VisualTokenizer]:
-        return load_tokenizers(settings) if tokenizers is None else tokenizers
-
     app = FastAPI(
         title="Vistok",
         summary="Pictures into grids of token ids and back.",
         version=version("vistok"),
-        lifespan=_lifespan(settings, load, on_loaded),
+        lifespan=_lifespan(settings, tokenizers, on_loaded),
         redirect_slashes=False,
         redoc_url=None,
     )
@@ -56,11 +57,11 @@ def create_app(
 
 
 def _lifespan(
-    settings: Settings, load: Callable[[], Mapping[str, VisualTokenizer]], on_loaded: OnLoaded | None
+    settings: Settings, tokenizers: "Mapping[str, VisualTokenizer] | None", on_loaded: OnLoaded | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
-        engine = app.state.engine = Engine(settings, load)
+        engine = app.state.engine = Engine(settings, _workers(settings, tokenizers))
         if on_loaded is not None:
             engine.loaded.add_done_callback(on_loaded)
         engine.start()
@@ -68,3 +69,11 @@ def _lifespan(
         await engine.stop()
 
     return run
+
+
+def _workers(settings: Settings, tokenizers: "Mapping[str, VisualTokenizer] | None") -> list[Worker]:
+    if tokenizers is None:
+        return [ProcessWorker(settings, device) for device in settings.devices]
+    from vistok_server.workers.in_process import InProcessWorker  # brings torch, which others need not have
+
+    return [InProcessWorker(tokenizers)]

@@ -5,12 +5,12 @@ import torch
 from vistok.bundled import names as bundled_names
 from vistok.tokenizer import VisualTokenizer
 from vistok_protocol.errors import ErrorCode, VistokError
-from vistok_server.settings import Device, Settings
+from vistok_server.settings import Settings
 
 
-def load_tokenizers(settings: Settings) -> dict[str, VisualTokenizer]:
-    """Load what the settings name; without names, all bundled tokenizers."""
-    device = _device(settings.device)
+def load_tokenizers(settings: Settings, device: str) -> dict[str, VisualTokenizer]:
+    """Load what the settings name on a device; without names, all bundled tokenizers."""
+    device = _present(device)
     loaded: dict[str, VisualTokenizer] = {}
     for source in settings.tokenizers or bundled_names():
         tokenizer = VisualTokenizer.from_pretrained(source, device=device)
@@ -25,9 +25,9 @@ def load_tokenizers(settings: Settings) -> dict[str, VisualTokenizer]:
     return loaded
 
 
-def _device(wanted: Device) -> str:
-    if wanted is Device.CUDA and not torch.cuda.is_available():
-        raise VistokError(ErrorCode.INVALID_REQUEST, "the device cuda was asked for, but torch sees none")
-    if wanted is Device.AUTO:
+def _present(device: str) -> str:
+    if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    return wanted.value
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise VistokError(ErrorCode.INVALID_REQUEST, f"{device} was asked for, but torch sees none")
+    return device

@@ -1,19 +1,19 @@
-"""The `serve` command: settings from the environment and the options, one port, one process."""
+"""The `serve` command: settings from the environment and the options, one port."""
 
 import shlex
 import socket
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 
-from vistok_server.settings import Device, Settings
+from vistok_server.settings import Settings
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Mapping
 
-    from vistok.tokenizer import VisualTokenizer
+    from vistok_protocol.schemas import TokenizerInfo
 
 EXAMPLE_TOKENIZER = "image-fsq-f8"
 
@@ -25,19 +25,21 @@ def serve(
         list[str] | None,
         typer.Option(help="Bundled name or folder; repeatable. All bundled if left out."),
     ] = None,
-    device: Annotated[Device | None, typer.Option(help="Where the models run; auto if left out.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where the models run: auto, cpu, or such as cuda:0,cuda:1.")
+    ] = None,
 ) -> None:
     """Serve tokenizers over HTTP. All limits are environment variables that begin with VISTOK_."""
     settings = _settings(tokenizer, device)
     listener = _listen(host, port)
-    # Imported here, so that `--help` and a wrong option do not wait for torch.
+    # Imported here, so that `--help` and a wrong option do not wait for it.
     from vistok_server.app import create_app
     from vistok_server.http_server import HttpServer
 
     url = _url(listener)
     failures: list[BaseException] = []
 
-    def report(loaded: "Future[Mapping[str, VisualTokenizer]]") -> None:
+    def report(loaded: "Future[Mapping[str, TokenizerInfo]]") -> None:
         error = loaded.exception()
         if error is None:
             typer.echo(ready_message(url, loaded.result()))
@@ -51,7 +53,7 @@ def serve(
         _fail(f"the tokenizers could not be loaded: {failures[0]}")
 
 
-def ready_message(url: str, tokenizers: "Mapping[str, VisualTokenizer]") -> str:
+def ready_message(url: str, tokenizers: "Mapping[str, TokenizerInfo]") -> str:
     """Say where the service is, and give one command that works as it stands."""
     name = EXAMPLE_TOKENIZER if EXAMPLE_TOKENIZER in tokenizers else next(iter(tokenizers))
     codebooks = tokenizers[name].codebooks
@@ -65,8 +67,8 @@ def ready_message(url: str, tokenizers: "Mapping[str, VisualTokenizer]") -> str:
     return f"Vistok serves {', '.join(tokenizers)} on {url} (the calls: {url}/docs)\n{shlex.join(command)}"
 
 
-def _settings(tokenizers: list[str] | None, device: Device | None) -> Settings:
-    options: dict[str, Any] = {"tokenizers": tuple(tokenizers or ()) or None, "device": device}
+def _settings(tokenizers: list[str] | None, device: str | None) -> Settings:
+    options: dict[str, Any] = {"tokenizers": tuple(tokenizers or ()) or None, "devices": device}
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:

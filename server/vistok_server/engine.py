@@ -2,40 +2,47 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from vistok.grids import crop, make_grid
+from vistok.grid_rules import crop, make_grid
 from vistok.media.fitting import Fit
-from vistok.tokenizer import VisualTokenizer
 from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.schemas import TokenizerInfo
 from vistok_protocol.tokens import TokenGrid
 from vistok_server.bodies import Part
 from vistok_server.jobs import Job, Operation
 from vistok_server.pictures import measure_part, prepare_part
 from vistok_server.pixel_budget import PixelBudget
 from vistok_server.settings import Settings
+from vistok_server.supervision import Supervisor
 from vistok_server.waiting_room import WaitingRoom
-from vistok_server.worker import Worker
+from vistok_server.workers.worker import Worker
 
 Result = TypeVar("Result")
 
 
 class Engine:
-    """Everything between the routes and the device.
+    """Everything between the routes and the devices; belongs to the event loop.
 
-    Its methods belong to the event loop; threads do the work: one the models', a few the media's.
+    Workers run the models, a few threads decode and encode media.
     """
 
-    def __init__(self, settings: Settings, load: Callable[[], Mapping[str, VisualTokenizer]]) -> None:
+    def __init__(self, settings: Settings, workers: Sequence[Worker]) -> None:
         self.settings = settings
         self._room = WaitingRoom(settings.max_batch_pixels)
-        self._worker = Worker(load, self._room.take, self._room.halve_batches, settings.torch_threads)
+        self._supervisors = [
+            Supervisor(worker, self._room, settings.batch_timeout_seconds) for worker in workers
+        ]
+        self._working: list[asyncio.Task[None]] = []
+        self._loading: asyncio.Task[None]
+        self.loaded: asyncio.Future[Mapping[str, TokenizerInfo]] = asyncio.Future()
+        """Done when every worker has loaded the tokenizers; holds the error if one could not."""
         self._media = ThreadPoolExecutor(settings.media_threads, thread_name_prefix="vistok-media")
         self._media_places = asyncio.Semaphore(settings.media_threads)
         self._pixels = PixelBudget(settings.max_waiting_pixels)
@@ -44,11 +51,6 @@ class Engine:
         self._empty = asyncio.Event()
         self._empty.set()
         self._stopping = False
-
-    @property
-    def loaded(self) -> "Future[Mapping[str, VisualTokenizer]]":
-        """Done when the tokenizers are loaded; holds the error if that failed."""
-        return self._worker.tokenizers
 
     @property
     def in_house(self) -> int:
@@ -62,7 +64,8 @@ class Engine:
 
     def start(self) -> None:
         """Begin to load the tokenizers; returns at once."""
-        self._worker.start()
+        self._working = [asyncio.create_task(supervisor.serve()) for supervisor in self._supervisors]
+        self._loading = asyncio.create_task(self._watch_loading())
 
     def take_no_more(self) -> None:
         """Refuse new work, and end the calls whose body has not come whole; what came whole is finished."""
@@ -71,24 +74,38 @@ class Engine:
             self._uploads.pop().reschedule(0)
 
     async def stop(self) -> None:
-        """Take nothing more, finish everything that was admitted, and end the threads."""
+        """Take nothing more, finish everything that was admitted, and end workers and threads."""
         self.take_no_more()
         await self._empty.wait()
         self._room.close()
-        await asyncio.to_thread(self._worker.join)
+        self._loading.cancel()
+        for supervisor, working in zip(self._supervisors, self._working, strict=True):
+            if not supervisor.is_up:
+                working.cancel()  # nobody waits for what it would load
+        await asyncio.gather(*self._working, return_exceptions=True)
         await asyncio.to_thread(self._media.shutdown)
 
-    def tokenizers(self) -> Mapping[str, VisualTokenizer]:
-        """Give what is served; NOT_READY while loading, while stopping, and when the worker is gone."""
+    def tokenizers(self) -> Mapping[str, TokenizerInfo]:
+        """Describe what is served; NOT_READY while loading, while stopping, and when loading has failed.
+
+        A worker that is lost later does not matter here: work waits until it is back.
+        """
         if self._stopping:
             raise _stopping()
         if not self.loaded.done():
             raise VistokError(ErrorCode.NOT_READY, "the tokenizers are still being loaded")
-        if self.loaded.exception() is not None or not self._worker.alive:
-            raise VistokError(ErrorCode.NOT_READY, "the worker is not running: see the log of the service")
+        if self.loaded.exception() is not None:
+            raise VistokError(ErrorCode.NOT_READY, "no worker is running: see the log of the service")
         return self.loaded.result()
 
-    def tokenizer(self, name: str) -> VisualTokenizer:
+    def check_ready(self) -> Mapping[str, TokenizerInfo]:
+        """Give the same, but also NOT_READY while every worker is being replaced."""
+        served = self.tokenizers()
+        if not any(supervisor.is_up for supervisor in self._supervisors):
+            raise VistokError(ErrorCode.NOT_READY, "the workers are being started again")
+        return served
+
+    def tokenizer(self, name: str) -> TokenizerInfo:
         """Give one tokenizer by its name, or TOKENIZER_NOT_FOUND, or NOT_READY."""
         served = self.tokenizers()
         if name not in served:
@@ -145,23 +162,23 @@ class Engine:
                 raise
 
     async def run(
-        self, tokenizer: VisualTokenizer, operation: Operation, items: np.ndarray, pixels: int
+        self, tokenizer: TokenizerInfo, operation: Operation, items: np.ndarray, pixels: int
     ) -> np.ndarray:
         """Have the worker do one operation on an array whose leading axis counts items (see `Operation`).
 
         `pixels` is what they weigh in a batch. When the waiting task is cancelled, a job that has not
         begun is forgotten and never run.
         """
-        job = Job(tokenizer.name, operation, items, pixels)
+        job = Job(tokenizer.name, operation, items, pixels, asyncio.get_running_loop().create_future())
         self._room.put(job)
         try:
-            return await asyncio.wrap_future(job.result)
+            return await job.result
         except asyncio.CancelledError:
             self._room.withdraw(job)
             raise
 
     @asynccontextmanager
-    async def encoded(self, tokenizer: VisualTokenizer, part: Part, fit: Fit) -> AsyncIterator["Encoded"]:
+    async def encoded(self, tokenizer: TokenizerInfo, part: Part, fit: Fit) -> AsyncIterator["Encoded"]:
         """Read one picture, fit it and give its grid; its pixels are counted until the block is left."""
         pixels = await self.off_loop(measure_part, part, fit, tokenizer.factor, self.settings)
         async with self._pixels.hold(pixels):
@@ -172,12 +189,12 @@ class Engine:
             yield Encoded(grid, crop(prepared.pixels, prepared.size))
 
     @asynccontextmanager
-    async def decoded(self, tokenizer: VisualTokenizer, grid: TokenGrid) -> AsyncIterator[np.ndarray]:
+    async def decoded(self, tokenizer: TokenizerInfo, grid: TokenGrid) -> AsyncIterator[np.ndarray]:
         """Give the picture that `decode` gives; its pixels are counted until the block is left."""
         async with self._pixels.hold(_pixels_of(tokenizer, grid)):
             yield await self.decode(tokenizer, grid)
 
-    async def decode(self, tokenizer: VisualTokenizer, grid: TokenGrid) -> np.ndarray:
+    async def decode(self, tokenizer: TokenizerInfo, grid: TokenGrid) -> np.ndarray:
         """Give the picture of a grid that was checked, uint8 `(h w 3)`, in the size that the grid says.
 
         For those who hold pixels already; the others take `decoded`.
@@ -185,6 +202,15 @@ class Engine:
         pixels = _pixels_of(tokenizer, grid)
         pictures = await self.run(tokenizer, Operation.DECODE, grid.ids[np.newaxis], pixels)
         return crop(pictures[0], grid.pixels)
+
+    async def _watch_loading(self) -> None:
+        try:
+            described = await asyncio.gather(*(supervisor.described for supervisor in self._supervisors))
+        except VistokError as error:
+            self.loaded.set_exception(error)
+            self.loaded.exception()  # who asks gets it; nobody has to
+        else:
+            self.loaded.set_result(described[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +221,7 @@ class Encoded:
     picture: np.ndarray
 
 
-def _pixels_of(tokenizer: VisualTokenizer, grid: TokenGrid) -> int:
+def _pixels_of(tokenizer: TokenizerInfo, grid: TokenGrid) -> int:
     return math.prod(grid.shape) * tokenizer.factor**2
 
 

@@ -1,7 +1,7 @@
 """What is asked of a worker: the words that the parts of the engine share."""
 
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from asyncio import Future
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -16,21 +16,28 @@ class Operation(StrEnum):
     LOOKUP = "lookup"  # ids (n h w [k]) int64 -> (n d h w) float32
 
 
-BatchKey = tuple[str, Operation, tuple[int, ...]]
+BatchKey = tuple[str, Operation, tuple[int, ...], int | None]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Job:
-    """One array to be worked on, and the future that its result is put in."""
+    """One array to be worked on, and the future that its result is put in; belongs to the event loop."""
 
     tokenizer: str
     operation: Operation
     array: np.ndarray
     pixels: int
     """What it counts for in a batch: the pixels of the picture on the model's side."""
-    result: "Future[np.ndarray]" = field(default_factory=Future)
+    result: "Future[np.ndarray]"
+    has_lost_a_worker: bool = False
+    """Whether it was in the batch of a worker that died: it is tried once more, alone."""
 
     @property
     def key(self) -> BatchKey:
         """Jobs may share a batch when their keys are equal: no shape is ever padded to another."""
-        return self.tokenizer, self.operation, self.array.shape[1:]
+        return (
+            self.tokenizer,
+            self.operation,
+            self.array.shape[1:],
+            id(self) if self.has_lost_a_worker else None,
+        )

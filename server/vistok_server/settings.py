@@ -1,21 +1,15 @@
 """What an operator may set: read once from the environment, and from the options of `serve`."""
 
 import os
-from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
 
 
-class Device(StrEnum):
-    """Where the models run."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
+Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 
 class Settings(BaseSettings):
@@ -25,8 +19,8 @@ class Settings(BaseSettings):
 
     tokenizers: Annotated[tuple[str, ...], NoDecode] = ()
     """Bundled names or folders, in the environment separated by commas; none means all that are bundled."""
-    device: Device = Device.AUTO
-    """`auto` takes CUDA where there is some."""
+    devices: Annotated[tuple[Device, ...], NoDecode] = Field(("auto",), min_length=1)
+    """Where the models run, a worker process on each: `auto` takes CUDA where there is some."""
     torch_threads: int | None = Field(default=None, ge=1)
     """Threads of one torch operation; None leaves torch's own choice."""
     media_threads: int = Field(default_factory=lambda: min(8, os.cpu_count() or 1), ge=1)
@@ -47,10 +41,12 @@ class Settings(BaseSettings):
     """The most items (pictures, grids) in the house at once, waiting or in work; above it: 429."""
     max_waiting_pixels: int = Field(default=64_000_000, ge=1)
     """The most pixels of pictures in the house at once; more wait, and a single larger picture is alone."""
+    batch_timeout_seconds: float = Field(default=60.0, gt=0)
+    """How long a batch may take before its worker counts as hung and is replaced."""
     timeout_seconds: float = Field(default=60.0, gt=0)
     """How long a call may take, its upload included; after it: 504."""
 
-    @field_validator("tokenizers", mode="before")
+    @field_validator("tokenizers", "devices", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         if isinstance(value, str):

@@ -6,12 +6,11 @@ import numpy as np
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from vistok.grids import check_grid
-from vistok.tokenizer import VisualTokenizer
+from vistok.grid_rules import check_grid, check_ids
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.npy import read_npy
-from vistok_protocol.schemas import DecodeRequest, LookupRequest
+from vistok_protocol.schemas import DecodeRequest, LookupRequest, TokenizerInfo
 from vistok_protocol.tokens import PixelSize, TokenGrid
 from vistok_server.bodies import Part
 from vistok_server.settings import Settings
@@ -20,7 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_grid(
-    part: Part, tokenizer: VisualTokenizer, settings: Settings, any_fingerprint: bool = False
+    part: Part, tokenizer: TokenizerInfo, settings: Settings, any_fingerprint: bool = False
 ) -> TokenGrid:
     """Give the grid in a body, checked to be one that this tokenizer can decode.
 
@@ -45,14 +44,14 @@ def read_grid(
     return grid
 
 
-def read_grid_from_url(tokens: str, tokenizer: VisualTokenizer, settings: Settings) -> TokenGrid:
+def read_grid_from_url(tokens: str, tokenizer: TokenizerInfo, settings: Settings) -> TokenGrid:
     """Give the grid in base64url, checked as in `read_grid`."""
     grid = TokenGrid.from_base64url(tokens, max_ids=_most_ids(tokenizer, settings))
     check_grid(tokenizer, grid)
     return grid
 
 
-def read_features(part: Part, tokenizer: VisualTokenizer, settings: Settings) -> np.ndarray:
+def read_features(part: Part, tokenizer: TokenizerInfo, settings: Settings) -> np.ndarray:
     """Give a feature map `(b d h w)` as float32; INVALID_ARRAY, INVALID_SHAPE, UNSUPPORTED_MEDIA_TYPE."""
     if part.media_type != media_types.NPY:
         raise _unsupported(part, media_types.NPY)
@@ -69,7 +68,7 @@ def read_features(part: Part, tokenizer: VisualTokenizer, settings: Settings) ->
     return features.astype(np.float32)
 
 
-def read_batch_of_ids(part: Part, tokenizer: VisualTokenizer, settings: Settings) -> np.ndarray:
+def read_batch_of_ids(part: Part, tokenizer: TokenizerInfo, settings: Settings) -> np.ndarray:
     """Give ids `(b h w [k])` int64, all in range; the errors of `read_grid`."""
     limit = _most_ids(tokenizer, settings)
     match part.media_type:
@@ -79,7 +78,7 @@ def read_batch_of_ids(part: Part, tokenizer: VisualTokenizer, settings: Settings
             ids = read_npy(part.data, max_elements=limit)
         case _:
             raise _unsupported(part, media_types.JSON, media_types.NPY)
-    tokenizer.check_ids(ids)
+    check_ids(tokenizer, ids)
     _check_count(ids.size, limit)
     return ids.astype(np.int64)
 
@@ -99,7 +98,7 @@ def parse_json(data: bytes, model: type[Model]) -> Model:
 
 
 def _grid_of_request(
-    request: DecodeRequest, tokenizer: VisualTokenizer, limit: int, any_fingerprint: bool
+    request: DecodeRequest, tokenizer: TokenizerInfo, limit: int, any_fingerprint: bool
 ) -> TokenGrid:
     if request.tokens is not None:
         TokenGrid.from_base64url(request.tokens, max_ids=limit)  # before anything is compared with it
@@ -131,10 +130,10 @@ def _check_agreement(request: DecodeRequest, grid: TokenGrid) -> None:
 
 
 def _grid_of_ids(
-    ids: np.ndarray, tokenizer: VisualTokenizer, size: PixelSize | None, fingerprint: str
+    ids: np.ndarray, tokenizer: TokenizerInfo, size: PixelSize | None, fingerprint: str
 ) -> TokenGrid:
     _check_shape(ids, tokenizer)
-    tokenizer.check_ids(ids[None])
+    check_ids(tokenizer, ids[None])
     height, width = ids.shape[0] * tokenizer.factor, ids.shape[1] * tokenizer.factor
     return TokenGrid(
         ids=ids,
@@ -147,7 +146,7 @@ def _grid_of_ids(
     )
 
 
-def _check_shape(ids: np.ndarray, tokenizer: VisualTokenizer) -> None:
+def _check_shape(ids: np.ndarray, tokenizer: TokenizerInfo) -> None:
     """Refuse what is no grid of one picture, in the caller's terms: the tokenizer's own are of batches."""
     several = tokenizer.codebooks > 1
     fits = ids.ndim == (3 if several else 2) and (not several or ids.shape[-1] == tokenizer.codebooks)
@@ -158,12 +157,12 @@ def _check_shape(ids: np.ndarray, tokenizer: VisualTokenizer) -> None:
         )
 
 
-def _most_positions(tokenizer: VisualTokenizer, settings: Settings) -> int:
+def _most_positions(tokenizer: TokenizerInfo, settings: Settings) -> int:
     """Give how many positions of a grid stand for the largest picture that the model takes."""
     return settings.max_model_pixels // tokenizer.factor**2
 
 
-def _most_ids(tokenizer: VisualTokenizer, settings: Settings) -> int:
+def _most_ids(tokenizer: TokenizerInfo, settings: Settings) -> int:
     return _most_positions(tokenizer, settings) * tokenizer.codebooks
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.pictures import encoded, scene
 from tests.service import Service
-from vistok.evaluation.distortion import psnr
+from vistok.evaluation.psnr import psnr
 from vistok.grids import decode_grid, encode_picture
 from vistok.media.fitting import Fit
 from vistok.tokenizer import VisualTokenizer

@@ -36,7 +36,7 @@ async def serve(tokenizer: BrightnessTokenizer) -> AsyncIterator[Serve]:
             app = create_app(Settings(media_threads=2, **settings), {tokenizer.name: tokenizer})
             await stack.enter_async_context(app.router.lifespan_context(app))
             stack.callback(tokenizer.open.set)
-            await asyncio.wrap_future(app.state.engine.loaded)
+            await app.state.engine.loaded
             transport = httpx.ASGITransport(app)
             client = httpx.AsyncClient(transport=transport, base_url="http://vistok")
             return await stack.enter_async_context(client)

@@ -2,11 +2,9 @@
 
 import threading
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
 
 FACTOR = 4
@@ -65,14 +63,6 @@ class BrightnessTokenizer:
     def lookup(self, ids: Tensor) -> Tensor:
         self._enter("lookup", ids)
         return (ids.float() / (LEVELS - 1) * 2 - 1).unsqueeze(1).repeat(1, self.latent_dim, 1, 1)
-
-    def check_ids(self, ids: np.ndarray) -> None:
-        if ids.ndim != 3 or ids.dtype.kind not in "iu" or 0 in ids.shape:
-            raise VistokError(ErrorCode.INVALID_SHAPE, f"expected whole numbers (b h w), got {ids.shape}")
-        if ids.min() < 0 or ids.max() >= LEVELS:
-            raise VistokError(
-                ErrorCode.ID_OUT_OF_RANGE, f"expected ids from 0 to {LEVELS - 1}, got {ids.max()}"
-            )
 
     def _ids(self, brightness: Tensor) -> Tensor:
         return ((brightness + 1) / 2 * (LEVELS - 1)).round().clamp(0, LEVELS - 1).long()

@@ -1,15 +1,18 @@
 """Load, deadlines, callers who leave, and stopping: the application with its tokenizer held up."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from fastapi import FastAPI
 
 from tests.server.conftest import Serve, encoded, picture, until_waiting
 from tests.server.fakes import POISON, BrightnessTokenizer
-from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.errors import VistokError
 from vistok_server.app import create_app
 from vistok_server.settings import Settings
 
@@ -143,7 +146,7 @@ async def test_stopping_finishes_what_was_admitted(tokenizer: BrightnessTokenize
     lifespan = app.router.lifespan_context(app)
     await lifespan.__aenter__()
     engine = app.state.engine
-    await asyncio.wrap_future(engine.loaded)
+    await engine.loaded
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vistok") as client:
         tokenizer.open.clear()
         # A round trip needs the worker twice, the second time after stopping has begun.
@@ -171,45 +174,38 @@ async def test_stopping_finishes_what_was_admitted(tokenizer: BrightnessTokenize
         await stopping
 
 
-async def test_not_ready_until_the_tokenizers_are_loaded(
-    tokenizer: BrightnessTokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def load(settings: Settings) -> dict[str, BrightnessTokenizer]:
-        assert tokenizer.open.wait(30)
-        return {"fake": tokenizer}
-
-    monkeypatch.setattr("vistok_server.app.load_tokenizers", load)
-    tokenizer.open.clear()
-    app = create_app(Settings())
+@asynccontextmanager
+async def starting(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, FastAPI]]:
+    app = create_app(settings)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vistok") as client,
     ):
+        yield client, app
+
+
+async def test_not_ready_until_the_tokenizers_are_loaded(tiny_folder: Path) -> None:
+    async with starting(Settings(tokenizers=(str(tiny_folder),), devices=("cpu",))) as (client, app):
         for early in (await client.get("/readyz"), await decoding(client, 1)):
             assert (early.status_code, early.json()["code"]) == (503, "not_ready")
             assert "being loaded" in early.json()["detail"]
         assert (await client.get("/livez")).status_code == 200
-        tokenizer.open.set()
-        await asyncio.wrap_future(app.state.engine.loaded)
-        assert (await client.get("/readyz")).json() == {"status": "ready", "tokenizers": ["fake"]}
+        await app.state.engine.loaded
+        assert (await client.get("/readyz")).json() == {"status": "ready", "tokenizers": ["tiny"]}
 
 
-async def test_a_failure_to_load_is_reported_and_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(settings: Settings) -> dict[str, BrightnessTokenizer]:
-        raise VistokError(ErrorCode.TOKENIZER_NOT_FOUND, "no such folder")
+async def test_stopping_while_loading_waits_for_nothing(tiny_folder: Path) -> None:
+    async with starting(Settings(tokenizers=(str(tiny_folder),), devices=("cpu",))) as (_, app):
+        pass
+    assert not app.state.engine.loaded.done()
 
-    monkeypatch.setattr("vistok_server.app.load_tokenizers", load)
-    failures: list[BaseException | None] = []
-    app = create_app(Settings(), on_loaded=lambda loaded: failures.append(loaded.exception()))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vistok") as client,
-    ):
-        with suppress(VistokError):
-            await asyncio.wrap_future(app.state.engine.loaded)
+
+async def test_a_failure_to_load_is_reported_and_never_ready(tmp_path: Path) -> None:
+    async with starting(Settings(tokenizers=(str(tmp_path / "nothing"),), devices=("cpu",))) as (client, app):
+        with pytest.raises(VistokError, match="expected a bundled tokenizer"):
+            await app.state.engine.loaded
         ready = await client.get("/readyz")
     assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
-    assert [str(failure) for failure in failures] == ["no such folder"]
 
 
 async def test_the_event_loop_is_free_while_media_is_decoded(

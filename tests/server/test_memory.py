@@ -58,15 +58,17 @@ def encoding(client: httpx.AsyncClient, pixels: np.ndarray, query: str = "") -> 
     return asyncio.create_task(client.post(f"{BASE}/encode{query}", content=encoded(pixels), headers=PNG))
 
 
-def test_a_job_that_is_withdrawn_leaves_the_room() -> None:
+async def test_a_job_that_is_withdrawn_leaves_the_room() -> None:
     room = WaitingRoom(max_batch_pixels=100)
-    first, second = (Job("fake", Operation.DECODE, np.zeros((1, 1, 1), np.int64), 16) for _ in range(2))
+    first, second = (
+        Job("fake", Operation.DECODE, np.zeros((1, 1, 1), np.int64), 16, asyncio.Future()) for _ in range(2)
+    )
     room.put(first)
     room.put(second)
     room.withdraw(first)
     room.withdraw(first)
     assert len(room) == 1
-    assert room.take() == [second]
+    assert await room.take() == [second]
 
 
 async def test_callers_who_leave_leave_nothing_behind(

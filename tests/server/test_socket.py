@@ -127,9 +127,8 @@ def test_settings_that_are_not_valid_end_the_command(monkeypatch: pytest.MonkeyP
 
 
 def test_the_example_has_an_id_for_each_codebook() -> None:
-    tokenizer = BrightnessTokenizer()
-    tokenizer.codebooks = 2
-    assert '{"ids": [[[0, 0], [1, 1]], [[2, 2], [3, 3]]]}' in ready_message("http://x", {"fake": tokenizer})
+    described = BrightnessTokenizer().describe().model_copy(update={"codebooks": 2})
+    assert '{"ids": [[[0, 0], [1, 1]], [[2, 2], [3, 3]]]}' in ready_message("http://x", {"fake": described})
 
 
 @dataclass

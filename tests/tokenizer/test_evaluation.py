@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.pictures import scene
-from vistok.evaluation.distortion import psnr, ssim
+from vistok.evaluation.psnr import psnr
+from vistok.evaluation.ssim import ssim
 from vistok.media.pixels import to_model
 
 

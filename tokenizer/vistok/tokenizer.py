@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vistok.autoencoders.convolutional import ConvolutionalAutoencoder
 from vistok.checkpoints.fingerprint import fingerprint
 from vistok.config import TokenizerConfig
+from vistok.grid_rules import check_ids
 from vistok.quantizers.base import Quantized, Quantizer
 from vistok.quantizers.catalogue import built
 from vistok_protocol.errors import ErrorCode, VistokError
@@ -149,7 +149,7 @@ class VisualTokenizer(nn.Module):
     @torch.inference_mode()
     def decode(self, ids: Tensor) -> Tensor:
         """Give the pictures `(b 3 H W)` float32 in [-1, 1] of ids `(b h w [k])`."""
-        self.check_ids(ids)
+        self._check_ids(ids)
         return torch.cat(list(self._one_by_one(self._pictures, ids.long())))
 
     @torch.inference_mode()
@@ -169,28 +169,16 @@ class VisualTokenizer(nn.Module):
     @torch.inference_mode()
     def lookup(self, ids: Tensor) -> Tensor:
         """Give the codes `(b d h w)` float32 of ids `(b h w [k])`: the quantizer alone."""
-        self.check_ids(ids)
+        self._check_ids(ids)
         return self.quantizer.lookup(ids.to(self.device, torch.int64))
 
-    def check_ids(self, ids: Tensor | np.ndarray) -> None:
-        """Refuse ids that are not whole numbers, not `(b h w [k])`, or outside [0, vocabulary_size)."""
-        rank = 3 if self.codebooks == 1 else 4
-        if isinstance(ids, Tensor) and not ids.is_floating_point():
-            ids = ids.cpu().numpy()
-        whole = isinstance(ids, np.ndarray) and ids.dtype.kind in "iu"
-        if not whole or ids.ndim != rank or 0 in ids.shape or (rank == 4 and ids.shape[-1] != self.codebooks):
-            expected = "(b h w)" if rank == 3 else f"(b h w {self.codebooks})"
-            dtype = str(ids.dtype).removeprefix("torch.")
+    def _check_ids(self, ids: Tensor) -> None:
+        if ids.is_floating_point():
             raise VistokError(
-                ErrorCode.INVALID_SHAPE, f"expected whole numbers {expected}, got {dtype} {tuple(ids.shape)}"
+                ErrorCode.INVALID_SHAPE,
+                f"expected whole numbers, got {str(ids.dtype).removeprefix('torch.')} {tuple(ids.shape)}",
             )
-        smallest, largest = int(ids.min()), int(ids.max())
-        if smallest < 0 or largest >= self.vocabulary_size:
-            wrong = smallest if smallest < 0 else largest
-            raise VistokError(
-                ErrorCode.ID_OUT_OF_RANGE,
-                f"expected ids from 0 to {self.vocabulary_size - 1} for {self.name}, got {wrong}",
-            )
+        check_ids(self, ids.cpu().numpy())
 
     def _check_pixels(self, pixels: Tensor) -> None:
         fits = pixels.ndim == 4 and pixels.shape[1] == 3 and pixels.is_floating_point()

@@ -7,12 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import Response
 
-from vistok.evaluation.distortion import psnr
+from vistok.evaluation.psnr import psnr
 from vistok.media.fitting import Fit
-from vistok.tokenizer import VisualTokenizer
 from vistok_protocol import media_types
 from vistok_protocol.errors import VistokError
-from vistok_protocol.schemas import DecodeRequest, FailedItem, Problem
+from vistok_protocol.schemas import DecodeRequest, FailedItem, Problem, TokenizerInfo
 from vistok_server.answers import GRID_TYPES, VARY, grid_content, grid_response, json_response
 from vistok_server.bodies import Part, is_multipart, read_parts
 from vistok_server.engine import Engine
@@ -127,7 +126,7 @@ async def reconstruct(
 
 
 async def _encode_files(
-    request: Request, engine: Engine, tokenizer: VisualTokenizer, fit: Fit, include_ids: bool
+    request: Request, engine: Engine, tokenizer: TokenizerInfo, fit: Fit, include_ids: bool
 ) -> Response:
     async with engine.uploading():
         parts = await read_parts(request, engine.settings.max_multipart_bytes, engine.settings.max_files)
@@ -141,7 +140,7 @@ async def _encode_files(
 
 
 async def _item(
-    part: Part, engine: Engine, tokenizer: VisualTokenizer, fit: Fit, include_ids: bool, request_id: str
+    part: Part, engine: Engine, tokenizer: TokenizerInfo, fit: Fit, include_ids: bool, request_id: str
 ) -> dict[str, Any]:
     """Give a grid or an error as a JSON object: one bad file spoils none of the others."""
     try:

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
-from vistok.tokenizer import VisualTokenizer
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
-from vistok_protocol.schemas import Problem
+from vistok_protocol.schemas import Problem, TokenizerInfo
 from vistok_server.bodies import Part, read_part
 from vistok_server.engine import Engine
 
@@ -31,12 +30,12 @@ TheEngine = Annotated[Engine, Depends(engine_of)]
 
 def tokenizer_of(
     engine: TheEngine, name: Annotated[str, Path(description="A tokenizer's name")]
-) -> VisualTokenizer:
+) -> TokenizerInfo:
     """Give the tokenizer that the path names."""
     return engine.tokenizer(name)
 
 
-TheTokenizer = Annotated[VisualTokenizer, Depends(tokenizer_of)]
+TheTokenizer = Annotated[TokenizerInfo, Depends(tokenizer_of)]
 
 
 async def admitted(engine: TheEngine) -> AsyncIterator[None]:

@@ -13,14 +13,14 @@ NO_QUERY = [Depends(without_query)]
 @router.get("/v1/tokenizers", tags=["tokenizers"], dependencies=NO_QUERY)
 async def list_tokenizers(engine: TheEngine) -> TokenizerList:
     """List the tokenizers of this service."""
-    return TokenizerList(tokenizers=[tokenizer.describe() for tokenizer in engine.tokenizers().values()])
+    return TokenizerList(tokenizers=list(engine.tokenizers().values()))
 
 
 @router.head("/v1/tokenizers/{name}", include_in_schema=False, dependencies=NO_QUERY)
 @router.get("/v1/tokenizers/{name}", tags=["tokenizers"], dependencies=NO_QUERY)
 async def describe_tokenizer(tokenizer: TheTokenizer) -> TokenizerInfo:
     """Describe one tokenizer."""
-    return tokenizer.describe()
+    return tokenizer
 
 
 @router.head("/livez", include_in_schema=False)
@@ -33,5 +33,5 @@ async def live() -> dict[str, str]:
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", tags=["health"])
 async def ready(engine: TheEngine) -> dict[str, str | list[str]]:
-    """Answer 200 when work is taken, 503 while the tokenizers are loaded and while the service stops."""
-    return {"status": "ready", "tokenizers": list(engine.tokenizers())}
+    """Answer 200 when work is done, 503 before a worker runs, while none does, and while stopping."""
+    return {"status": "ready", "tokenizers": list(engine.check_ready())}

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vistok.evaluation.distortion import psnr, ssim
+from vistok.evaluation.psnr import psnr
+from vistok.evaluation.ssim import ssim
 from vistok.grids import decode_grid, encode_picture
 from vistok.media.pixels import to_model
 from vistok.media.sources import PictureSource

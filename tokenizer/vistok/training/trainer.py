@@ -10,7 +10,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from vistok.evaluation.distortion import ssim
+from vistok.evaluation.ssim import ssim
 from vistok.media.sources import PictureSource
 from vistok.tokenizer import VisualTokenizer
 from vistok.training.config import LossConfig, OptimizationConfig, TrainingConfig

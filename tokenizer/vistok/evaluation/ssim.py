@@ -1,21 +1,11 @@
-"""How far a reconstruction is from its original, as the field measures it."""
+"""Structural similarity, as the field measures it, and as a loss."""
 
-import math
-
-import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 _WINDOW = 11
 _SIGMA = 1.5
-
-
-def psnr(original: np.ndarray, reconstruction: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of uint8 pictures of one shape; infinite where they are equal."""
-    difference = original.astype(np.float64) - reconstruction.astype(np.float64)
-    error = float(np.mean(difference * difference))
-    return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def ssim(first: Tensor, second: Tensor) -> Tensor:

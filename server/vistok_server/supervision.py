@@ -1,0 +1,98 @@
+"""One worker kept at work: batches in, results out, and a new start whenever it is lost."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.schemas import TokenizerInfo
+from vistok_server.jobs import Job
+from vistok_server.waiting_room import WaitingRoom
+from vistok_server.workers.worker import Batch, Outcomes, Worker, WorkerLost
+
+logger = logging.getLogger(__name__)
+
+# Between two starts of a worker that keeps getting lost: doubled each time, from the first to the last.
+_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.25, 30.0
+
+
+class Supervisor:
+    """Takes batches out of the room for one worker; belongs to the event loop.
+
+    A job whose worker is lost goes back to the front of the room, once, and then travels alone: so one that
+    kills workers fails by itself, and its neighbours are answered.
+    """
+
+    def __init__(self, worker: Worker, room: WaitingRoom, batch_timeout_seconds: float) -> None:
+        self._worker = worker
+        self._room = room
+        self._batch_timeout_seconds = batch_timeout_seconds
+        self.is_up = False
+        self.described: asyncio.Future[Mapping[str, TokenizerInfo]] = asyncio.Future()
+        """Done when the first start is; holds what went wrong if it failed."""
+
+    async def serve(self) -> None:
+        """Work until the room is closed and empty, or the first start fails."""
+        pause = _FIRST_PAUSE_SECONDS
+        while not (self.described.done() and self._room.is_over):
+            try:
+                await self._start()
+                pause = _FIRST_PAUSE_SECONDS
+                await self._work()
+                return
+            except (WorkerLost, VistokError) as error:
+                if not self.described.done():
+                    self.described.set_exception(_as_failure(error))
+                    return
+                logger.error("%s; it is started again", error)
+            finally:
+                self.is_up = False
+                await self._worker.stop()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LAST_PAUSE_SECONDS)
+
+    async def _start(self) -> None:
+        described = await self._worker.start()
+        self.is_up = True
+        if not self.described.done():
+            self.described.set_result(described)
+
+    async def _work(self) -> None:
+        while jobs := await self._room.take():
+            batch = Batch(jobs[0].tokenizer, jobs[0].operation, [job.array for job in jobs])
+            try:
+                outcomes = await asyncio.wait_for(self._worker.run(batch), self._batch_timeout_seconds)
+            except (WorkerLost, TimeoutError) as error:
+                self._put_back(jobs)
+                if isinstance(error, TimeoutError):
+                    raise WorkerLost("a worker did not answer in time") from None
+                raise
+            self._answer(jobs, outcomes)
+
+    def _answer(self, jobs: list[Job], outcomes: Outcomes) -> None:
+        for job, result in zip(jobs, outcomes.results, strict=True):
+            if job.result.done():
+                continue  # its caller has left
+            if isinstance(result, VistokError):
+                job.result.set_exception(result)
+            else:
+                job.result.set_result(result)
+        if outcomes.too_many_items is not None:
+            pixels_of_one = jobs[0].pixels // len(jobs[0].array)
+            self._room.halve_batches(outcomes.too_many_items * pixels_of_one)
+
+    def _put_back(self, jobs: list[Job]) -> None:
+        wanted = [job for job in jobs if not job.result.done()]
+        for job in wanted:
+            if job.has_lost_a_worker:
+                job.result.set_exception(
+                    VistokError(ErrorCode.INTERNAL, f"two workers were lost at this {job.operation}")
+                )
+            job.has_lost_a_worker = True
+        self._room.put_back(job for job in wanted if not job.result.done())
+
+
+def _as_failure(error: WorkerLost | VistokError) -> VistokError:
+    if isinstance(error, VistokError):
+        return error
+    return VistokError(ErrorCode.NOT_READY, f"{error} while it loaded the tokenizers: see the log")

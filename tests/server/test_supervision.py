@@ -1,0 +1,206 @@
+"""The waiting room, a supervisor and a worker together, as the engine joins them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import numpy as np
+import pytest
+import torch
+
+from tests.server.fakes import POISON, BrightnessTokenizer
+from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.schemas import TokenizerInfo
+from vistok_server.jobs import Job, Operation
+from vistok_server.supervision import Supervisor
+from vistok_server.waiting_room import WaitingRoom
+from vistok_server.workers.in_process import InProcessWorker
+from vistok_server.workers.worker import Batch, Outcomes, Worker, WorkerLost
+
+PATIENCE = 30
+DEADLY = 14  # an id that ends a `MortalWorker`
+Start = Callable[..., "asyncio.Task[None]"]
+
+
+class MortalWorker(InProcessWorker):
+    """Is lost whenever a batch holds the deadly id, or as often as it is told."""
+
+    def __init__(self, tokenizer: BrightnessTokenizer, losses: int = 0) -> None:
+        super().__init__({"fake": tokenizer})
+        self.losses = losses
+        self.started = 0
+
+    async def start(self) -> Mapping[str, TokenizerInfo]:
+        self.started += 1
+        return await super().start()
+
+    async def run(self, batch: Batch) -> Outcomes:
+        if self.losses or any((array == DEADLY).any() for array in batch.arrays):
+            self.losses = max(0, self.losses - 1)
+            raise WorkerLost("the worker has ended")
+        return await super().run(batch)
+
+    async def stop(self) -> None:
+        """Its thread is used again by the next start."""
+
+
+@pytest.fixture
+def tokenizer() -> BrightnessTokenizer:
+    return BrightnessTokenizer()
+
+
+@pytest.fixture
+async def room() -> WaitingRoom:
+    return WaitingRoom(max_batch_pixels=10_000)
+
+
+@pytest.fixture
+async def start(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Start]:
+    monkeypatch.setattr("vistok_server.supervision._FIRST_PAUSE_SECONDS", 0.001)
+    tasks = []
+
+    def begin(worker: Worker | None = None, timeout: float = PATIENCE) -> "asyncio.Task[None]":
+        supervisor = Supervisor(worker or InProcessWorker({"fake": tokenizer}), room, timeout)
+        tasks.append(asyncio.create_task(supervisor.serve()))
+        return tasks[-1]
+
+    yield begin
+    tokenizer.open.set()
+    room.close()
+    await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
+
+
+def decoding(room: WaitingRoom, *ids: int, pixels: int = 16) -> Job:
+    result = asyncio.get_running_loop().create_future()
+    job = Job("fake", Operation.DECODE, np.array([[ids]], np.int64), pixels, result)
+    room.put(job)
+    return job
+
+
+async def first_pixel(job: Job) -> int:
+    return int((await asyncio.wait_for(job.result, PATIENCE))[0, 0, 0, 0])
+
+
+async def failure(job: Job) -> VistokError:
+    with pytest.raises(VistokError) as caught:
+        await asyncio.wait_for(job.result, PATIENCE)
+    return caught.value
+
+
+async def test_waiting_jobs_of_one_shape_become_one_batch(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start
+) -> None:
+    jobs = [decoding(room, 0), decoding(room, 15), decoding(room, 3, 4), decoding(room, 5)]
+    start()
+    assert [await first_pixel(job) for job in jobs] == [0, 255, 51, 85]
+    assert [job.result.result().shape for job in jobs] == [(1, 4, 4, 3)] * 2 + [(1, 4, 8, 3), (1, 4, 4, 3)]
+    assert tokenizer.batches == [("decode", (3, 1, 1)), ("decode", (1, 1, 2))]
+
+
+async def test_one_bad_job_fails_alone(room: WaitingRoom, start: Start) -> None:
+    jobs = [decoding(room, value) for value in (1, 2, POISON, 4, 5)]
+    start()
+    assert [await first_pixel(job) for job in jobs if job is not jobs[2]] == [17, 34, 68, 85]
+    assert (await failure(jobs[2])).code is ErrorCode.INTERNAL
+    assert await first_pixel(decoding(room, 6)) == 102
+
+
+async def test_a_lost_workers_jobs_are_done_by_the_next(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start
+) -> None:
+    worker = MortalWorker(tokenizer, losses=1)
+    jobs = [decoding(room, value) for value in range(5)]
+    start(worker)
+    assert [await first_pixel(job) for job in jobs] == [0, 17, 34, 51, 68]
+    assert worker.started == 2
+
+
+async def test_a_job_that_kills_workers_fails_by_itself(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start
+) -> None:
+    worker = MortalWorker(tokenizer)
+    jobs = [decoding(room, value) for value in (1, 2, DEADLY, 4, 5)]
+    start(worker)
+    assert [await first_pixel(job) for job in jobs if job is not jobs[2]] == [17, 34, 68, 85]
+    assert "two workers were lost" in (await failure(jobs[2])).detail
+    assert await first_pixel(decoding(room, 6)) == 102
+    assert worker.started == 3
+    assert Counter(shape[0] for _, shape in tokenizer.batches) == {1: 5}, "after a loss each travels alone"
+
+
+async def test_a_worker_that_hangs_is_replaced(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start
+) -> None:
+    class Hanging(MortalWorker):
+        async def run(self, batch: Batch) -> Outcomes:
+            if self.started == 1:
+                await asyncio.sleep(PATIENCE)
+            return await super().run(batch)
+
+    worker = Hanging(tokenizer)
+    job = decoding(room, 3)
+    start(worker, timeout=0.05)
+    assert await first_pixel(job) == 51
+    assert worker.started == 2
+
+
+async def test_what_waits_is_finished_after_closing_even_by_a_new_worker(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start
+) -> None:
+    jobs = [decoding(room, *range(count)) for count in (1, 2, 3)]
+    room.close()
+    await asyncio.wait_for(start(MortalWorker(tokenizer, losses=1)), PATIENCE)
+    assert all(job.result.done() for job in jobs)
+    with pytest.raises(VistokError, match="stopping") as caught:
+        decoding(room, 1)
+    assert caught.value.code is ErrorCode.NOT_READY
+
+
+async def test_a_caller_who_leaves_while_the_worker_is_replaced_costs_nothing(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start
+) -> None:
+    leaving = decoding(room, 1, 2)
+
+    class Abandoned(MortalWorker):
+        async def run(self, batch: Batch) -> Outcomes:
+            leaving.result.cancel()
+            return await super().run(batch)
+
+    start(Abandoned(tokenizer, losses=1))
+    assert await first_pixel(decoding(room, 3)) == 51
+    assert [shape for _, shape in tokenizer.batches] == [(1, 1, 1)]
+
+
+async def test_running_out_of_memory_splits_the_batch_and_halves_the_next(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = tokenizer.decode
+
+    def decode_two_at_most(ids: torch.Tensor) -> torch.Tensor:
+        if len(ids) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return decode(ids)
+
+    monkeypatch.setattr(tokenizer, "decode", decode_two_at_most)
+    jobs = [decoding(room, i % 4) for i in range(8)]
+    start()
+    assert [await first_pixel(job) for job in jobs] == [0, 17, 34, 51] * 2
+    # Eight of 16 pixels were too many, and so were four; from then on a batch has 32 pixels.
+    assert [shape[0] for _, shape in tokenizer.batches] == [2, 2, 2, 2]
+    later = [decoding(room, i) for i in range(4)]
+    assert [await first_pixel(job) for job in later] == [0, 17, 34, 51]
+    assert [shape[0] for _, shape in tokenizer.batches[4:]] == [2, 2]
+
+
+async def test_a_picture_too_large_for_the_device_is_the_callers_to_mend(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(ids: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(tokenizer, "decode", never)
+    job = decoding(room, 1)
+    start()
+    assert (await failure(job)).code is ErrorCode.TOO_LARGE

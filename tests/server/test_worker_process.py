@@ -1,0 +1,158 @@
+"""Worker processes: real ones, of a real tokenizer, killed and stopped as a machine would."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.server.conftest import encoded
+from vistok import VisualTokenizer
+from vistok.grids import encode_picture
+from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_server.app import create_app
+from vistok_server.jobs import Operation
+from vistok_server.settings import Settings
+from vistok_server.workers.process import ProcessWorker
+from vistok_server.workers.worker import Batch, WorkerLost
+
+PNG = {"Content-Type": "image/png"}
+
+
+def settings(folder: Path, **values: object) -> Settings:
+    return Settings(tokenizers=(str(folder),), devices=("cpu",), torch_threads=1, **values)
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, Callable[[], list[int]]]]:
+    """Give a client of the application, ready, and what tells the ids of its worker processes."""
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://vistok", timeout=60) as client,
+    ):
+        engine = app.state.engine
+        await engine.loaded
+
+        def process_ids() -> list[int]:
+            workers = [supervisor._worker for supervisor in engine._supervisors]
+            return [worker.process_id for worker in workers if worker.process_id is not None]
+
+        yield client, process_ids
+
+
+@pytest.fixture
+async def worker(tiny_folder: Path) -> AsyncIterator[ProcessWorker]:
+    worker = ProcessWorker(settings(tiny_folder), "cpu")
+    yield worker
+    await worker.stop()
+
+
+def noise(count: int, height: int, width: int) -> list[np.ndarray]:
+    random = np.random.default_rng(height)
+    return [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(count)]
+
+
+async def test_arrays_come_through_as_they_are(worker: ProcessWorker, tiny_folder: Path) -> None:
+    """Also larger ones than before, and several items to a job."""
+    described = (await worker.start())["tiny"]
+    tokenizer = VisualTokenizer.from_pretrained(tiny_folder)
+    assert described == tokenizer.describe()
+    for side in (16, 640, 32):
+        pictures = np.stack(noise(3, side, side))
+        outcomes = await worker.run(Batch("tiny", Operation.ENCODE, [pictures[:2], pictures[2:]]))
+        first, second = outcomes.results
+        assert isinstance(first, np.ndarray)
+        expected = [encode_picture(tokenizer, picture).ids for picture in pictures]
+        assert np.array_equal([*first, *second], expected)
+        back = await worker.run(Batch("tiny", Operation.DECODE, [first]))
+        assert [result.shape for result in back.results] == [(2, side, side, 3)]
+
+
+async def test_an_error_belongs_to_its_job(worker: ProcessWorker) -> None:
+    await worker.start()
+    good, bad = np.zeros((1, 3, 2, 2), np.float32), np.full((1, 3, 2, 2), np.nan, np.float32)
+    outcomes = await worker.run(Batch("tiny", Operation.QUANTIZE, [good, bad, good]))
+    assert [type(result) for result in outcomes.results] == [np.ndarray, VistokError, np.ndarray]
+    assert outcomes.results[1].code is ErrorCode.INVALID_ARRAY
+
+
+async def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
+    worker = ProcessWorker(settings(tmp_path / "nothing"), "cpu")
+    with pytest.raises(VistokError, match="expected a bundled tokenizer"):
+        await worker.start()
+    await worker.stop()
+
+
+async def test_a_killed_worker_is_lost_and_starts_again(worker: ProcessWorker) -> None:
+    await worker.start()
+    assert worker.process_id is not None
+    os.kill(worker.process_id, signal.SIGKILL)
+    batch = Batch("tiny", Operation.ENCODE, [np.zeros((1, 8, 8, 3), np.uint8)])
+    with pytest.raises(WorkerLost):
+        await worker.run(batch)
+    await worker.stop()
+    await worker.start()
+    assert len((await worker.run(batch)).results) == 1
+
+
+@pytest.mark.slow
+async def test_workers_die_under_load_and_every_answer_is_right(tiny_folder: Path) -> None:
+    tokenizer = VisualTokenizer.from_pretrained(tiny_folder)
+    pictures = noise(40, 16, 24) + noise(20, 40, 8)
+    bodies = [encoded(picture) for picture in pictures]
+    expected = [encode_picture(tokenizer, picture).ids.tolist() for picture in pictures]
+    killed: set[int] = set()
+    async with serving(settings(tiny_folder)) as (client, process_ids):
+
+        async def ask(body: bytes) -> httpx.Response:
+            return await client.post("/v1/tokenizers/tiny/encode", content=body, headers=PNG)
+
+        for _ in range(4):
+            calls = [asyncio.create_task(ask(body)) for body in bodies]
+            await calls[0]
+            for process_id in process_ids():
+                os.kill(process_id, signal.SIGKILL)
+                killed.add(process_id)
+            answers = await asyncio.gather(*calls)
+            assert [answer.status_code for answer in answers] == [200] * len(bodies)
+            assert [answer.json()["ids"] for answer in answers] == expected
+        assert len(killed) == 4
+
+
+@pytest.mark.slow
+async def test_a_worker_that_hangs_is_replaced(tiny_folder: Path) -> None:
+    async with serving(settings(tiny_folder, batch_timeout_seconds=1)) as (client, process_ids):
+        (stopped,) = process_ids()
+        os.kill(stopped, signal.SIGSTOP)
+        answer = await client.post(
+            "/v1/tokenizers/tiny/encode", content=encoded(noise(1, 8, 8)[0]), headers=PNG
+        )
+        assert answer.status_code == 200
+        assert process_ids() != [stopped]
+        with pytest.raises(ProcessLookupError):
+            os.kill(stopped, 0)
+
+
+@pytest.mark.slow
+async def test_two_workers_share_the_load_and_agree(tiny_folder: Path) -> None:
+    tokenizer = VisualTokenizer.from_pretrained(tiny_folder)
+    pictures = [picture for side in (8, 16, 33, 50) for picture in noise(16, side, 2 * side)]
+    two = settings(tiny_folder).model_copy(update={"devices": ("cpu", "cpu")})
+    async with serving(two) as (client, process_ids):
+        assert len(set(process_ids())) == 2
+        answers = await asyncio.gather(
+            *(
+                client.post("/v1/tokenizers/tiny/encode", content=encoded(picture), headers=PNG)
+                for picture in pictures
+            )
+        )
+    assert [answer.json()["ids"] for answer in answers] == [
+        encode_picture(tokenizer, picture).ids.tolist() for picture in pictures
+    ]
