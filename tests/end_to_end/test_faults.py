@@ -1,0 +1,105 @@
+"""A service in processes of its own, hurt from outside while it works."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.server.conftest import encoded
+from tests.service import Service, started
+from vistok import VisualTokenizer
+from vistok.grids import encode_picture
+
+PATIENCE_SECONDS = 30
+PNG = {"Content-Type": "image/png"}
+
+
+def noise(count: int) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (64, 48, 3), np.uint8) for _ in range(count)]
+
+
+def workers_of(service: Service) -> list[int]:
+    tasks = Path(f"/proc/{service.process.pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def has_ended(process: int) -> bool:
+    """Tell whether a process is gone, or only waits for its parent to notice."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.slow
+def test_nothing_is_left_of_a_service_that_is_killed(tiny_folder: Path) -> None:
+    with started("--tokenizer", str(tiny_folder), "--device", "cpu,cpu") as service:
+        workers = workers_of(service)
+        assert len(workers) == 2
+        service.process.kill()
+        until(lambda: all(has_ended(worker) for worker in workers))
+
+
+@pytest.mark.slow
+def test_a_signal_under_load_loses_nothing_that_was_admitted(tiny_folder: Path) -> None:
+    pictures = noise(60)
+    tokenizer = VisualTokenizer.from_pretrained(tiny_folder)
+    with started("--tokenizer", str(tiny_folder), "--device", "cpu") as service:
+        workers = workers_of(service)
+        with httpx.Client(base_url=service.url, timeout=PATIENCE_SECONDS) as client:
+
+            def ask(picture: np.ndarray) -> httpx.Response | None:
+                try:
+                    return client.post("/v1/tokenizers/tiny/encode", content=encoded(picture), headers=PNG)
+                except httpx.TransportError:
+                    return None  # the door was closed before it was in
+
+            with ThreadPoolExecutor(16) as threads:
+                answers = [threads.submit(ask, picture) for picture in pictures]
+                assert answers[0].result() is not None
+                service.process.send_signal(signal.SIGTERM)
+                results = [answer.result() for answer in answers]
+        assert service.process.wait(PATIENCE_SECONDS) in (0, -signal.SIGTERM)
+        until(lambda: all(has_ended(worker) for worker in workers))
+    assert results[0] is not None
+    assert results[0].status_code == 200
+    for picture, result in zip(pictures, results, strict=True):
+        if result is not None and result.status_code == 200:
+            assert result.json()["ids"] == encode_picture(tokenizer, picture).ids.tolist()
+        else:
+            assert result is None or result.json()["code"] == "not_ready"
+
+
+@pytest.mark.slow
+def test_workers_are_killed_again_and_again_under_load(tiny_folder: Path) -> None:
+    pictures = noise(30)
+    tokenizer = VisualTokenizer.from_pretrained(tiny_folder)
+    expected = [encode_picture(tokenizer, picture).ids.tolist() for picture in pictures]
+    with (
+        started("--tokenizer", str(tiny_folder), "--device", "cpu") as service,
+        httpx.Client(base_url=service.url, timeout=PATIENCE_SECONDS) as client,
+        ThreadPoolExecutor(8) as threads,
+    ):
+
+        def ask(picture: np.ndarray) -> httpx.Response:
+            return client.post("/v1/tokenizers/tiny/encode", content=encoded(picture), headers=PNG)
+
+        for _ in range(3):
+            answers = [threads.submit(ask, picture) for picture in pictures]
+            until(lambda: workers_of(service))
+            os.kill(workers_of(service)[0], signal.SIGKILL)
+            assert [answer.result().json()["ids"] for answer in answers] == expected
