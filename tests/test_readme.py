@@ -19,7 +19,7 @@ from vistok.checkpoints.native import load_config
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
-START, CURL, CLIENT, COMMANDS, LIBRARY, TRAINING = [text for _, text in BLOCKS]
+START, CURL, CLIENT, COMMANDS, LIBRARY, QUANTIZER, TRAINING = [text for _, text in BLOCKS]
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +74,9 @@ def test_the_commands_without_a_server(workplace: Path) -> None:
     assert (workplace / "photo.vtok").stat().st_size == pytest.approx(12_288, rel=0.02), "12 kB"
 
 
-def test_the_library_code(workplace: Path) -> None:
-    run(f"{sys.executable} -c {shlex.quote(LIBRARY)}", workplace)
+@pytest.mark.parametrize("code", [LIBRARY, QUANTIZER], ids=["tokenizer", "quantizer"])
+def test_the_librarys_code(code: str, workplace: Path) -> None:
+    run(f"{sys.executable} -c {shlex.quote(code)}", workplace)
 
 
 @pytest.mark.slow

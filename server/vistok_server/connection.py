@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import re
 import uuid
 from collections.abc import MutableMapping
@@ -49,7 +50,7 @@ class Envelope:
 class Attendance:
     """Ends the work on a call when its caller leaves, or when its time is over.
 
-    The work is cancelled wherever it waits; what it has put in a queue is taken out.
+    The time is the service's, or a shorter one that the caller sets. The work is cancelled wherever it waits; what it has put in a queue is taken out.
     """
 
     def __init__(self, app: ASGIApp, timeout_seconds: float) -> None:
@@ -61,24 +62,35 @@ class Attendance:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        seconds = min(self._timeout_seconds, _seconds_wanted(Headers(scope=scope)))
         messages: asyncio.Queue[Message] = asyncio.Queue(maxsize=1)
         answer = _Answer(send, {})
         work = asyncio.ensure_future(self._app(scope, messages.get, answer.send))
         watch = asyncio.ensure_future(_listen(receive, messages))
         try:
-            done, _ = await asyncio.wait(
-                {work, watch}, timeout=self._timeout_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait({work, watch}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             # A connection also ends when the answer is complete; then the work may tidy up.
             if work in done or (watch in done and answer.complete):
                 await work
             elif not done:
-                raise VistokError(
-                    ErrorCode.TIMED_OUT, f"the call took longer than {self._timeout_seconds:g} seconds"
-                )
+                raise VistokError(ErrorCode.TIMED_OUT, f"the call took longer than {seconds:g} seconds")
         finally:
             await _end(work)
             await _end(watch)
+
+
+def _seconds_wanted(headers: Headers) -> float:
+    """Give the time after which the caller does not wait any more; INVALID_REQUEST for what is no time."""
+    wanted = headers.get(media_types.TIMEOUT)
+    if wanted is None:
+        return math.inf
+    # The length bound keeps the number small; `isdecimal` alone takes digits of other scripts.
+    if not (wanted.isascii() and wanted.isdecimal() and len(wanted) <= 12 and int(wanted)):
+        raise VistokError(
+            ErrorCode.INVALID_REQUEST,
+            f"{media_types.TIMEOUT}: expected whole milliseconds above 0, got {wanted[:40]!r}",
+        )
+    return int(wanted) / 1000
 
 
 async def _listen(receive: Receive, messages: "asyncio.Queue[Message]") -> None:

@@ -16,9 +16,11 @@ from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
 from vistok_protocol.tokens import TokenGrid
 from vistok_server.bodies import Part
-from vistok_server.jobs import Job, Operation
+from vistok_server.jobs import Job, Operation, Sender
+from vistok_server.pace import Pace
 from vistok_server.pictures import measure_part, prepare_part
 from vistok_server.pixel_budget import PixelBudget
+from vistok_server.places import Places
 from vistok_server.settings import Settings
 from vistok_server.supervision import Supervisor
 from vistok_server.waiting_room import WaitingRoom
@@ -47,7 +49,8 @@ class Engine:
         self._media_places = asyncio.Semaphore(settings.media_threads)
         self._pixels = PixelBudget(settings.max_waiting_pixels)
         self._uploads: set[asyncio.Timeout] = set()
-        self._in_house = 0
+        self._places = Places(settings.max_queue)
+        self._pace = Pace()
         self._empty = asyncio.Event()
         self._empty.set()
         self._stopping = False
@@ -55,7 +58,12 @@ class Engine:
     @property
     def in_house(self) -> int:
         """The number of items that were admitted and are not yet answered."""
-        return self._in_house
+        return self._places.taken
+
+    @property
+    def retry_after_seconds(self) -> int:
+        """When half of what is in the house has left, at the present pace; a minute while nothing leaves."""
+        return self._pace.seconds_for(self.in_house // 2)
 
     @property
     def waiting(self) -> int:
@@ -116,20 +124,15 @@ class Engine:
         return served[name]
 
     @contextmanager
-    def admit(self, items: int = 1) -> Iterator[None]:
+    def admit(self, sender: Sender, items: int = 1) -> Iterator[None]:
         """Hold places for this many items, or refuse with OVERLOADED; items count, not calls."""
-        if self._in_house + items > self.settings.max_queue:
-            raise VistokError(
-                ErrorCode.OVERLOADED,
-                f"{self._in_house} of {self.settings.max_queue} places are taken, {items} more are needed",
-            )
-        self._in_house += items
         self._empty.clear()
         try:
-            yield
+            with self._places.hold(sender.identity, items):
+                yield
+                self._pace.add(items)
         finally:
-            self._in_house -= items
-            if self._in_house == 0:
+            if not self._places.taken:
                 self._empty.set()
 
     @asynccontextmanager
@@ -162,14 +165,15 @@ class Engine:
                 raise
 
     async def run(
-        self, tokenizer: TokenizerInfo, operation: Operation, items: np.ndarray, pixels: int
+        self, sender: Sender, tokenizer: TokenizerInfo, operation: Operation, items: np.ndarray, pixels: int
     ) -> np.ndarray:
         """Have the worker do one operation on an array whose leading axis counts items (see `Operation`).
 
         `pixels` is what they weigh in a batch. When the waiting task is cancelled, a job that has not
         begun is forgotten and never run.
         """
-        job = Job(tokenizer.name, operation, items, pixels, asyncio.get_running_loop().create_future())
+        result = asyncio.get_running_loop().create_future()
+        job = Job(sender, tokenizer.name, operation, items, pixels, result)
         self._room.put(job)
         try:
             return await job.result
@@ -178,29 +182,34 @@ class Engine:
             raise
 
     @asynccontextmanager
-    async def encoded(self, tokenizer: TokenizerInfo, part: Part, fit: Fit) -> AsyncIterator["Encoded"]:
+    async def encoded(
+        self, sender: Sender, tokenizer: TokenizerInfo, part: Part, fit: Fit
+    ) -> AsyncIterator["Encoded"]:
         """Read one picture, fit it and give its grid; its pixels are counted until the block is left."""
         pixels = await self.off_loop(measure_part, part, fit, tokenizer.factor, self.settings)
         async with self._pixels.hold(pixels):
             prepared = await self.off_loop(prepare_part, part, fit, tokenizer.factor, self.settings)
             rows, columns = prepared.pixels.shape[:2]
-            ids = await self.run(tokenizer, Operation.ENCODE, prepared.pixels[np.newaxis], rows * columns)
+            items = prepared.pixels[np.newaxis]
+            ids = await self.run(sender, tokenizer, Operation.ENCODE, items, rows * columns)
             grid = make_grid(tokenizer, ids[0], prepared.size)
             yield Encoded(grid, crop(prepared.pixels, prepared.size))
 
     @asynccontextmanager
-    async def decoded(self, tokenizer: TokenizerInfo, grid: TokenGrid) -> AsyncIterator[np.ndarray]:
+    async def decoded(
+        self, sender: Sender, tokenizer: TokenizerInfo, grid: TokenGrid
+    ) -> AsyncIterator[np.ndarray]:
         """Give the picture that `decode` gives; its pixels are counted until the block is left."""
         async with self._pixels.hold(_pixels_of(tokenizer, grid)):
-            yield await self.decode(tokenizer, grid)
+            yield await self.decode(sender, tokenizer, grid)
 
-    async def decode(self, tokenizer: TokenizerInfo, grid: TokenGrid) -> np.ndarray:
+    async def decode(self, sender: Sender, tokenizer: TokenizerInfo, grid: TokenGrid) -> np.ndarray:
         """Give the picture of a grid that was checked, uint8 `(h w 3)`, in the size that the grid says.
 
         For those who hold pixels already; the others take `decoded`.
         """
         pixels = _pixels_of(tokenizer, grid)
-        pictures = await self.run(tokenizer, Operation.DECODE, grid.ids[np.newaxis], pixels)
+        pictures = await self.run(sender, tokenizer, Operation.DECODE, grid.ids[np.newaxis], pixels)
         return crop(pictures[0], grid.pixels)
 
     async def _watch_loading(self) -> None:

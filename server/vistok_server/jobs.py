@@ -16,6 +16,16 @@ class Operation(StrEnum):
     LOOKUP = "lookup"  # ids (n h w [k]) int64 -> (n d h w) float32
 
 
+@dataclass(frozen=True)
+class Sender:
+    """Who asks, and how urgently."""
+
+    identity: str
+    """Equal for calls that share one turn with each other."""
+    is_bulk: bool = False
+    """Whether the work lets all other work go first."""
+
+
 BatchKey = tuple[str, Operation, tuple[int, ...], int | None]
 
 
@@ -23,6 +33,7 @@ BatchKey = tuple[str, Operation, tuple[int, ...], int | None]
 class Job:
     """One array to be worked on, and the future that its result is put in; belongs to the event loop."""
 
+    sender: Sender
     tokenizer: str
     operation: Operation
     array: np.ndarray
@@ -31,6 +42,16 @@ class Job:
     result: "Future[np.ndarray]"
     has_lost_a_worker: bool = False
     """Whether it was in the batch of a worker that died: it is tried once more, alone."""
+
+    @property
+    def flow(self) -> tuple[str, str]:
+        """Jobs of one caller for one tokenizer share their turns."""
+        return self.sender.identity, self.tokenizer
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether it lets all others go first."""
+        return self.sender.is_bulk
 
     @property
     def key(self) -> BatchKey:

@@ -13,8 +13,8 @@ from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import Problem
 
-RETRY_AFTER_SECONDS = 1
-PASSING = frozenset({ErrorCode.OVERLOADED, ErrorCode.NOT_READY})
+# Loading and stopping take seconds; how long an overload lasts is the engine's to say.
+RETRY_AFTER_SECONDS = {ErrorCode.NOT_READY: 1, ErrorCode.OVERLOADED: 1}
 
 CODES_OF_STATUS = {
     HTTPStatus.NOT_FOUND: ErrorCode.NOT_FOUND,
@@ -28,8 +28,8 @@ def problem_response(
     """Answer with an error; those that will pass say when to come back."""
     body = orjson.dumps(Problem.from_error(error, request_id).body())
     response = Response(body, error.code.status, headers, media_types.PROBLEM)
-    if error.code in PASSING:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if error.code in RETRY_AFTER_SECONDS:
+        response.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS[error.code]))
     return response
 
 
@@ -41,16 +41,20 @@ def request_id_of(request: Request) -> str:
 async def on_vistok_error(request: Request, error: Exception) -> Response:
     """Answer a failure of ours."""
     assert isinstance(error, VistokError)
-    return problem_response(error, request_id_of(request))
+    headers = {}
+    if error.code is ErrorCode.OVERLOADED:
+        headers["Retry-After"] = str(request.app.state.engine.retry_after_seconds)
+    return problem_response(error, request_id_of(request), headers)
 
 
 async def on_invalid_parameters(request: Request, error: Exception) -> Response:
-    """Answer a query that does not fit its description, naming the first parameter that is wrong."""
+    """Answer a query or header that does not fit its description, naming the first one that is wrong."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"][1:])
     came = "" if first["type"] == "missing" else f", got {str(first['input'])[:100]!r}"
-    detail = f"query parameter {name!r}: {first['msg']}{came}"
+    kind = "header" if first["loc"][0] == "header" else "query parameter"
+    detail = f"{kind} {name!r}: {first['msg']}{came}"
     return problem_response(VistokError(ErrorCode.INVALID_REQUEST, detail), request_id_of(request))
 
 

@@ -1,12 +1,10 @@
 """Where jobs wait between the engine, which puts them in, and the workers, which take batches out."""
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 
 from vistok_protocol.errors import ErrorCode, VistokError
-from vistok_server.batching import take_batch
+from vistok_server.batching import FairQueue
 from vistok_server.jobs import Job
 
 
@@ -19,7 +17,7 @@ class WaitingRoom:
 
     def __init__(self, max_batch_pixels: int) -> None:
         self._max_batch_pixels = max_batch_pixels
-        self._jobs: deque[Job] = deque()
+        self._jobs = FairQueue[Job]()
         self._changed = asyncio.Event()
         self._closed = False
 
@@ -30,29 +28,28 @@ class WaitingRoom:
     @property
     def is_over(self) -> bool:
         """Whether it is closed, and nothing waits any more."""
-        return self._closed and not self._jobs
+        return self._closed and not len(self._jobs)
 
     def put(self, job: Job) -> None:
-        """Add a job at the end; NOT_READY after `close`."""
+        """Add a job at the end of its flow; NOT_READY after `close`."""
         if self._closed:
             raise VistokError(ErrorCode.NOT_READY, "the service is stopping and takes no more work")
-        self._jobs.append(job)
+        self._jobs.put(job)
         self._changed.set()
 
     def put_back(self, jobs: Iterable[Job]) -> None:
         """Return jobs that a worker has not finished: they go first, even after `close`."""
-        self._jobs.extendleft(reversed(list(jobs)))
+        self._jobs.put_back(jobs)
         self._changed.set()
 
     def withdraw(self, job: Job) -> None:
         """Take a job out again, with all it holds; nothing happens when it does not wait any more."""
-        with suppress(ValueError):
-            self._jobs.remove(job)
+        self._jobs.remove(job)
 
     async def take(self) -> list[Job]:
         """Wait for jobs and return the next batch; an empty one says that the room is closed and empty."""
         while True:
-            if batch := take_batch(self._jobs, self._max_batch_pixels):
+            if batch := self._jobs.take(self._max_batch_pixels):
                 return batch
             if self._closed:
                 return []

@@ -76,6 +76,55 @@ async def test_a_call_past_its_deadline_is_answered_and_its_job_not_run(
     assert ("decode", (1, 1, 1)) not in tokenizer.batches
 
 
+async def test_a_caller_can_set_a_shorter_deadline(serve: Serve, tokenizer: BrightnessTokenizer) -> None:
+    client = await serve(timeout_seconds=30)
+    tokenizer.open.clear()
+    late = await client.post(DECODE, json={"ids": [[1]]}, headers={"X-Timeout-Ms": "50"})
+    assert (late.status_code, late.json()["code"]) == (504, "timed_out")
+    assert "0.05 seconds" in late.json()["detail"]
+    for wrong in ("0", "-5", "1e3", "soon", "9" * 13, "\u0663"):
+        header = {"X-Timeout-Ms": wrong.encode()}
+        answer = await client.post(DECODE, json={"ids": [[1]]}, headers=header)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+
+
+async def test_one_callers_many_do_not_keep_anothers_one_waiting(
+    serve: Serve, tokenizer: BrightnessTokenizer
+) -> None:
+    """Each of the many has a shape of its own, so that each is a batch."""
+    client = await serve(max_queue=16, max_files=4)
+    transport = httpx.ASGITransport(client._transport.app, client=("10.0.0.2", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://vistok") as other:
+        tokenizer.open.clear()
+        many = [decoding(client, *[1] * (1 + i)) for i in range(14)]
+        await until_waiting(client, 13)
+        refused = await decoding(client, 1)
+        assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+        assert "14 of them by this caller" in refused.json()["detail"]
+        one = decoding(other, 7, 7)
+        await until_waiting(client, 14)
+        tokenizer.open.set()
+        assert (await one).status_code == 200
+        assert sum(call.done() for call in many) < 4
+        assert {answer.status_code for answer in await asyncio.gather(*many)} == {200}
+
+
+async def test_bulk_work_goes_last(client: httpx.AsyncClient, tokenizer: BrightnessTokenizer) -> None:
+    tokenizer.open.clear()
+    held = decoding(client, 1)
+    await until_working(tokenizer)
+    bulk = asyncio.create_task(client.post(DECODE, json={"ids": [[1, 2]]}, headers={"X-Priority": "bulk"}))
+    await until_waiting(client, 1)
+    online = decoding(client, 1, 2, 3)
+    await until_waiting(client, 2)
+    tokenizer.open.set()
+    await asyncio.gather(held, bulk, online)
+    assert [shape for _, shape in tokenizer.batches] == [(1, 1, 1), (1, 1, 3), (1, 1, 2)]
+    wrong = await client.post(DECODE, json={"ids": [[1]]}, headers={"X-Priority": "first"})
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid_request")
+    assert "header 'x-priority'" in wrong.json()["detail"]
+
+
 async def test_an_upload_that_stalls_ends_at_the_deadline(serve: Serve) -> None:
     client = await serve(timeout_seconds=0.2)
 

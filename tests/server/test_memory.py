@@ -12,7 +12,7 @@ from tests.server.conftest import Serve, encoded, engine_of, picture, until_wait
 from tests.server.fakes import BrightnessTokenizer
 from vistok.media.image import read_image
 from vistok_protocol.npy import write_npy
-from vistok_server.jobs import Job, Operation
+from vistok_server.jobs import Job, Operation, Sender
 from vistok_server.pixel_budget import PixelBudget
 from vistok_server.waiting_room import WaitingRoom
 
@@ -61,7 +61,8 @@ def encoding(client: httpx.AsyncClient, pixels: np.ndarray, query: str = "") -> 
 async def test_a_job_that_is_withdrawn_leaves_the_room() -> None:
     room = WaitingRoom(max_batch_pixels=100)
     first, second = (
-        Job("fake", Operation.DECODE, np.zeros((1, 1, 1), np.int64), 16, asyncio.Future()) for _ in range(2)
+        Job(Sender("test"), "fake", Operation.DECODE, np.zeros((1, 1, 1), np.int64), 16, asyncio.Future())
+        for _ in range(2)
     )
     room.put(first)
     room.put(second)

@@ -11,7 +11,7 @@ import torch
 from tests.server.fakes import POISON, BrightnessTokenizer
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
-from vistok_server.jobs import Job, Operation
+from vistok_server.jobs import Job, Operation, Sender
 from vistok_server.supervision import Supervisor
 from vistok_server.waiting_room import WaitingRoom
 from vistok_server.workers.in_process import InProcessWorker
@@ -74,7 +74,7 @@ async def start(
 
 def decoding(room: WaitingRoom, *ids: int, pixels: int = 16) -> Job:
     result = asyncio.get_running_loop().create_future()
-    job = Job("fake", Operation.DECODE, np.array([[ids]], np.int64), pixels, result)
+    job = Job(Sender("test"), "fake", Operation.DECODE, np.array([[ids]], np.int64), pixels, result)
     room.put(job)
     return job
 

@@ -15,6 +15,7 @@ from vistok_protocol.schemas import DecodeRequest, FailedItem, Problem, Tokenize
 from vistok_server.answers import GRID_TYPES, VARY, grid_content, grid_response, json_response
 from vistok_server.bodies import Part, is_multipart, read_parts
 from vistok_server.engine import Engine
+from vistok_server.jobs import Sender
 from vistok_server.negotiation import choose
 from vistok_server.pictures import PICTURE_TYPES, write_picture
 from vistok_server.problems import request_id_of
@@ -22,6 +23,7 @@ from vistok_server.routes.dependencies import (
     BINARY,
     PROBLEMS,
     TheEngine,
+    TheSender,
     TheTokenizer,
     admitted,
     body_of,
@@ -49,6 +51,7 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 async def encode(
     request: Request,
     engine: TheEngine,
+    sender: TheSender,
     tokenizer: TheTokenizer,
     query: Annotated[EncodeQuery, Query()],
     accept: Accept = None,
@@ -57,10 +60,10 @@ async def encode(
     fit = query.to_fit()
     if is_multipart(request):
         choose(accept, (media_types.JSON,))
-        return await _encode_files(request, engine, tokenizer, fit, query.ids)
+        return await _encode_files(request, engine, sender, tokenizer, fit, query.ids)
     media_type = choose(accept, GRID_TYPES)
     part = await received(request, engine)
-    async with engine.encoded(tokenizer, part, fit) as encoded:
+    async with engine.encoded(sender, tokenizer, part, fit) as encoded:
         return await engine.off_loop(grid_response, encoded.grid, media_type, query.ids)
 
 
@@ -68,6 +71,7 @@ async def encode(
 async def decode(
     request: Request,
     engine: TheEngine,
+    sender: TheSender,
     tokenizer: TheTokenizer,
     query: Annotated[DecodeQuery, Query()],
     accept: Accept = None,
@@ -76,7 +80,7 @@ async def decode(
     media_type = choose(accept, PICTURE_TYPES)
     part = await received(request, engine)
     grid = await engine.off_loop(read_grid, part, tokenizer, engine.settings, query.any_fingerprint)
-    async with engine.decoded(tokenizer, grid) as picture:
+    async with engine.decoded(sender, tokenizer, grid) as picture:
         content = await engine.off_loop(write_picture, picture, media_type)
     return Response(content, headers=VARY, media_type=media_type)
 
@@ -85,6 +89,7 @@ async def decode(
 @router.get("/reconstruction")
 async def reconstruction(
     engine: TheEngine,
+    sender: TheSender,
     tokenizer: TheTokenizer,
     query: Annotated[ReconstructionQuery, Query()],
     accept: Accept = None,
@@ -98,7 +103,7 @@ async def reconstruction(
     headers = VARY | {"ETag": etag, "Cache-Control": IMMUTABLE}
     if if_none_match is not None and _matches(if_none_match, etag):
         return Response(status_code=304, headers=headers)
-    async with engine.decoded(tokenizer, grid) as picture:
+    async with engine.decoded(sender, tokenizer, grid) as picture:
         content = await engine.off_loop(write_picture, picture, media_type)
     return Response(content, headers=headers, media_type=media_type)
 
@@ -107,6 +112,7 @@ async def reconstruction(
 async def reconstruct(
     request: Request,
     engine: TheEngine,
+    sender: TheSender,
     tokenizer: TheTokenizer,
     query: Annotated[FitQuery, Query()],
     accept: Accept = None,
@@ -115,8 +121,8 @@ async def reconstruct(
     media_type = choose(accept, PICTURE_TYPES)
     fit = query.to_fit()
     part = await received(request, engine)
-    async with engine.encoded(tokenizer, part, fit) as encoded:
-        picture = await engine.decode(tokenizer, encoded.grid)
+    async with engine.encoded(sender, tokenizer, part, fit) as encoded:
+        picture = await engine.decode(sender, tokenizer, encoded.grid)
         headers = {
             media_types.PSNR: f"{await engine.off_loop(psnr, encoded.picture, picture):.2f}",
             media_types.BITS_PER_PIXEL: f"{encoded.grid.bits_per_pixel:.4f}",
@@ -126,25 +132,33 @@ async def reconstruct(
 
 
 async def _encode_files(
-    request: Request, engine: Engine, tokenizer: TokenizerInfo, fit: Fit, include_ids: bool
+    request: Request, engine: Engine, sender: Sender, tokenizer: TokenizerInfo, fit: Fit, include_ids: bool
 ) -> Response:
     async with engine.uploading():
         parts = await read_parts(request, engine.settings.max_multipart_bytes, engine.settings.max_files)
-    with engine.admit(len(parts) - 1):  # the call itself holds one place
+    with engine.admit(sender, len(parts) - 1):  # the call itself holds one place
         async with asyncio.TaskGroup() as group:
             items = [
-                group.create_task(_item(part, engine, tokenizer, fit, include_ids, request_id_of(request)))
+                group.create_task(
+                    _item(part, engine, sender, tokenizer, fit, include_ids, request_id_of(request))
+                )
                 for part in parts
             ]
     return await engine.off_loop(json_response, {"items": [item.result() for item in items]})
 
 
 async def _item(
-    part: Part, engine: Engine, tokenizer: TokenizerInfo, fit: Fit, include_ids: bool, request_id: str
+    part: Part,
+    engine: Engine,
+    sender: Sender,
+    tokenizer: TokenizerInfo,
+    fit: Fit,
+    include_ids: bool,
+    request_id: str,
 ) -> dict[str, Any]:
     """Give a grid or an error as a JSON object: one bad file spoils none of the others."""
     try:
-        async with engine.encoded(tokenizer, part, fit) as encoded:
+        async with engine.encoded(sender, tokenizer, part, fit) as encoded:
             return await engine.off_loop(grid_content, encoded.grid, include_ids)
     except VistokError as error:
         return FailedItem(error=Problem.from_error(error, request_id)).body()

@@ -1,15 +1,16 @@
 """What the routes ask FastAPI for: the engine, a tokenizer, a place in the queue."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Header, Path, Request
 
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import Problem, TokenizerInfo
 from vistok_server.bodies import Part, read_part
 from vistok_server.engine import Engine
+from vistok_server.jobs import Sender
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {
@@ -38,9 +39,20 @@ def tokenizer_of(
 TheTokenizer = Annotated[TokenizerInfo, Depends(tokenizer_of)]
 
 
-async def admitted(engine: TheEngine) -> AsyncIterator[None]:
+def sender_of(
+    request: Request, x_priority: Annotated[Literal["normal", "bulk"], Header()] = "normal"
+) -> Sender:
+    """Give who asks: callers are told apart by their addresses."""
+    host = request.client.host if request.client else ""
+    return Sender(host, is_bulk=x_priority == "bulk")
+
+
+TheSender = Annotated[Sender, Depends(sender_of)]
+
+
+async def admitted(engine: TheEngine, sender: TheSender) -> AsyncIterator[None]:
     """Hold one place in the queue from before the body is read until the answer has left."""
-    with engine.admit():
+    with engine.admit(sender):
         yield
 
 

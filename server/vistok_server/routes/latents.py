@@ -15,6 +15,7 @@ from vistok_server.routes.dependencies import (
     BINARY,
     PROBLEMS,
     TheEngine,
+    TheSender,
     TheTokenizer,
     admitted,
     body_of,
@@ -40,6 +41,7 @@ LOOKUP_BODY = {
 async def quantize(
     request: Request,
     engine: TheEngine,
+    sender: TheSender,
     tokenizer: TheTokenizer,
     accept: Annotated[str | None, Header()] = None,
 ) -> Response:
@@ -48,7 +50,7 @@ async def quantize(
     part = await received(request, engine)
     features = await engine.off_loop(read_features, part, tokenizer, engine.settings)
     positions = features.size // tokenizer.latent_dim
-    ids = await engine.run(tokenizer, Operation.QUANTIZE, features, positions * tokenizer.factor**2)
+    ids = await engine.run(sender, tokenizer, Operation.QUANTIZE, features, positions * tokenizer.factor**2)
     return await engine.off_loop(ids_response, ids, tokenizer, media_type)
 
 
@@ -56,6 +58,7 @@ async def quantize(
 async def lookup(
     request: Request,
     engine: TheEngine,
+    sender: TheSender,
     tokenizer: TheTokenizer,
     accept: Annotated[str | None, Header()] = None,
 ) -> Response:
@@ -64,5 +67,5 @@ async def lookup(
     part = await received(request, engine)
     ids = await engine.off_loop(read_batch_of_ids, part, tokenizer, engine.settings)
     positions = ids.size // tokenizer.codebooks
-    codes = await engine.run(tokenizer, Operation.LOOKUP, ids, positions * tokenizer.factor**2)
+    codes = await engine.run(sender, tokenizer, Operation.LOOKUP, ids, positions * tokenizer.factor**2)
     return Response(await engine.off_loop(write_npy, codes), media_type=media_type)
