@@ -2,11 +2,12 @@
 
 import shlex
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from pydantic import ValidationError
 
+from vistok_protocol.errors import VistokError
 from vistok_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,9 +29,16 @@ def serve(
     device: Annotated[
         str | None, typer.Option(help="Where the models run: auto, cpu, or such as cuda:0,cuda:1.")
     ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
+    show_settings: Annotated[
+        bool, typer.Option("--show-settings", help="Print all settings as such a file, and end.")
+    ] = False,
 ) -> None:
-    """Serve tokenizers over HTTP. All limits are environment variables that begin with VISTOK_."""
-    settings = _settings(tokenizer, device)
+    """Serve tokenizers over HTTP. All settings are also environment variables that begin with VISTOK_."""
+    settings = _settings(config, tokenizer, device)
+    if show_settings:
+        typer.echo(settings.to_toml())
+        return
     listener = _listen(host, port)
     # Imported here, so that `--help` and a wrong option do not wait for it.
     from vistok_server.app import create_app
@@ -67,13 +75,12 @@ def ready_message(url: str, tokenizers: "Mapping[str, TokenizerInfo]") -> str:
     return f"Vistok serves {', '.join(tokenizers)} on {url} (the calls: {url}/docs)\n{shlex.join(command)}"
 
 
-def _settings(tokenizers: list[str] | None, device: str | None) -> Settings:
-    options: dict[str, Any] = {"tokenizers": tuple(tokenizers or ()) or None, "devices": device}
+def _settings(file: Path | None, tokenizers: list[str] | None, device: str | None) -> Settings:
+    options = {"tokenizers": tuple(tokenizers or ()) or None, "devices": device}
     try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        _fail(f"the settings are not valid: {'; '.join(faults)}")
+        return Settings.load(file, **{name: value for name, value in options.items() if value is not None})
+    except VistokError as error:
+        _fail(error.detail)
 
 
 def _listen(host: str, port: int) -> socket.socket:

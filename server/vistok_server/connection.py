@@ -50,7 +50,8 @@ class Envelope:
 class Attendance:
     """Ends the work on a call when its caller leaves, or when its time is over.
 
-    The time is the service's, or a shorter one that the caller sets. The work is cancelled wherever it waits; what it has put in a queue is taken out.
+    The time is the service's, or a shorter one that the caller sets. The work is cancelled wherever it
+    waits; what it has put in a queue is taken out.
     """
 
     def __init__(self, app: ASGIApp, timeout_seconds: float) -> None:

@@ -1,10 +1,21 @@
-"""What an operator may set: read once from the environment, and from the options of `serve`."""
+"""What an operator may set: read once from options of `serve`, the environment, and a file."""
 
+import json
 import os
+import tomllib
+from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from vistok_protocol.errors import ErrorCode, VistokError
 
 MEBIBYTE = 1024 * 1024
 
@@ -12,10 +23,15 @@ MEBIBYTE = 1024 * 1024
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 
+_PREFIX = "VISTOK_"
+
+
 class Settings(BaseSettings):
     """The limits and choices of one service; each is also an environment variable, `VISTOK_` in front."""
 
-    model_config = SettingsConfigDict(env_prefix="VISTOK_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
 
     tokenizers: Annotated[tuple[str, ...], NoDecode] = ()
     """Bundled names or folders, in the environment separated by commas; none means all that are bundled."""
@@ -29,6 +45,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=64 * MEBIBYTE, ge=1)
     """The largest raw body, and the largest file of a multipart body."""
     max_multipart_bytes: int = Field(default=128 * MEBIBYTE, ge=1)
+    """The largest multipart body."""
     max_files: int = Field(default=64, ge=1)
     """The most files of one multipart body."""
     max_pixels: int = Field(default=64_000_000, ge=1)
@@ -61,3 +78,55 @@ class Settings(BaseSettings):
                 "a call with that many files would always be refused"
             )
         return self
+
+    @classmethod
+    def load(cls, file: Path | None = None, **options: object) -> "Settings":
+        """Take options first, then the environment, then a TOML file, then the defaults.
+
+        Raises VistokError(INVALID_REQUEST) that names each setting that is unknown or not valid.
+        """
+
+        class WithFile(cls):  # type: ignore[valid-type,misc]
+            @classmethod
+            def settings_customise_sources(
+                cls,
+                settings_cls: type[BaseSettings],
+                init_settings: PydanticBaseSettingsSource,
+                env_settings: PydanticBaseSettingsSource,
+                **others: PydanticBaseSettingsSource,
+            ) -> tuple[PydanticBaseSettingsSource, ...]:
+                sources = (init_settings, env_settings)
+                return sources if file is None else (*sources, TomlConfigSettingsSource(settings_cls, file))
+
+        faults = [f"{name}: no such setting" for name in os.environ if cls._is_unknown(name)]
+        try:
+            if file is not None and not file.is_file():
+                raise FileNotFoundError(f"{file} is no file")
+            settings = WithFile(**options)
+        except ValidationError as error:
+            faults += [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            faults.append(f"{file}: {error}")
+        if faults:
+            raise VistokError(ErrorCode.INVALID_REQUEST, f"the settings are not valid: {'; '.join(faults)}")
+        return cls.model_construct(**dict(settings))
+
+    def to_toml(self) -> str:
+        """Write all settings as a file that `load` reads, each with what it means."""
+        return "\n".join(
+            f"# {_one_line(field.description)}\n{_toml_line(name, getattr(self, name))}\n"
+            for name, field in type(self).model_fields.items()
+        )
+
+    @classmethod
+    def _is_unknown(cls, variable: str) -> bool:
+        return variable.startswith(_PREFIX) and variable.removeprefix(_PREFIX).lower() not in cls.model_fields
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def _toml_line(name: str, value: object) -> str:
+    # JSON's numbers, strings and lists of them are TOML's too; TOML has no null.
+    return f"# {name} =" if value is None else f"{name} = {json.dumps(value)}"
