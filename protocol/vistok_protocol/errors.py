@@ -24,6 +24,7 @@ class ErrorCode(StrEnum):
     INVALID_REQUEST = "invalid_request", 400
     EMPTY_BODY = "empty_body", 400
     INVALID_TOKENS = "invalid_tokens", 400
+    UNAUTHORIZED = "unauthorized", 401
     TOKENIZER_NOT_FOUND = "tokenizer_not_found", 404
     NOT_FOUND = "not_found", 404
     METHOD_NOT_ALLOWED = "method_not_allowed", 405

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from vistok_protocol.errors import VistokError
 from vistok_protocol.schemas import TokenizerInfo
@@ -51,6 +52,14 @@ def create_app(
     app.add_exception_handler(VistokError, problems.on_vistok_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid_parameters)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+        )
     app.add_middleware(Attendance, timeout_seconds=settings.timeout_seconds)
     app.add_middleware(Envelope)  # the one added last is the outermost
     return app

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from vistok_protocol.errors import VistokError
+from vistok_server.keys import new_key
 from vistok_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def serve(
     device: Annotated[
         str | None, typer.Option(help="Where the models run: auto, cpu, or such as cuda:0,cuda:1.")
     ] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="Certificate, for HTTPS.")] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="Its key, where it is not beside it.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="Print all settings as such a file, and end.")
@@ -44,7 +47,7 @@ def serve(
     from vistok_server.app import create_app
     from vistok_server.http_server import HttpServer
 
-    url = _url(listener)
+    url = _url(listener, "https" if ssl_certfile else "http")
     failures: list[BaseException] = []
 
     def report(loaded: "Future[Mapping[str, TokenizerInfo]]") -> None:
@@ -55,10 +58,19 @@ def serve(
             failures.append(error)
             server.should_exit = True
 
-    server = HttpServer(create_app(settings, on_loaded=report))
+    try:
+        server = HttpServer(create_app(settings, on_loaded=report), ssl_certfile, ssl_keyfile)
+    except OSError as error:
+        _fail(f"cannot use {ssl_certfile}: {error}")
     server.run(sockets=[listener])
     if failures:
         _fail(f"the tokenizers could not be loaded: {failures[0]}")
+
+
+def key(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
+    """Make an API key: what its owner sends, and the entry for the setting `api_keys`."""
+    secret, entry = new_key(name)
+    typer.echo(f"{secret}\n{entry}")
 
 
 def ready_message(url: str, tokenizers: "Mapping[str, TokenizerInfo]") -> str:
@@ -94,10 +106,10 @@ def _listen(host: str, port: int) -> socket.socket:
         _fail(f"cannot listen on {host}, port {port}: {reason}; choose others with --host and --port")
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str) -> str:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _fail(message: str) -> NoReturn:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import re
+import time
 import uuid
 from collections.abc import MutableMapping
 from contextlib import suppress
@@ -18,11 +19,13 @@ from vistok_server.problems import problem_response
 
 logger = logging.getLogger(__name__)
 
+# An answer is never taken for something else than it says, such as a script.
+_SECURITY = {"X-Content-Type-Options": "nosniff"}
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Envelope:
-    """Puts a request id on every call and answer, and turns what nobody caught into an answer."""
+    """Puts a request id on every call and answer, counts it, and turns what nobody caught into an answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,7 +37,9 @@ class Envelope:
             return
         request_id = _request_id(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, {media_types.REQUEST_ID: request_id})
+        answer = _Answer(send, {media_types.REQUEST_ID: request_id, **_SECURITY})
+        metrics = scope["app"].state.engine.metrics
+        start = time.monotonic()
         try:
             await self._app(scope, receive, answer.send)
         except Exception as error:
@@ -43,8 +48,14 @@ class Envelope:
                 error = VistokError(
                     ErrorCode.INTERNAL, "an unexpected fault of the service; please report the request id"
                 )
+            metrics.refusals.labels(error.code.value).inc()
             if not answer.started:
                 await problem_response(error, request_id)(scope, receive, answer.send)
+        finally:
+            # By the pattern of the path: paths themselves are without number.
+            route = getattr(scope.get("route"), "path", "none")
+            metrics.requests.labels(route, answer.status or "none").inc()
+            metrics.request_seconds.labels(route).observe(time.monotonic() - start)
 
 
 class Attendance:
@@ -113,12 +124,16 @@ class _Answer:
     def __init__(self, send: Send, headers: MutableMapping[str, str]) -> None:
         self._send = send
         self._headers = headers
-        self.started = False
+        self.status: int | None = None
         self.complete = False
+
+    @property
+    def started(self) -> bool:
+        return self.status is not None
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            self.started = True
+            self.status = message["status"]
             MutableHeaders(scope=message).update(self._headers)
         elif message["type"] == "http.response.body":
             self.complete = not message.get("more_body", False)

@@ -17,10 +17,13 @@ from vistok_protocol.schemas import TokenizerInfo
 from vistok_protocol.tokens import TokenGrid
 from vistok_server.bodies import Part
 from vistok_server.jobs import Job, Operation, Sender
+from vistok_server.keys import KeyRing
+from vistok_server.metrics import Metrics
 from vistok_server.pace import Pace
 from vistok_server.pictures import measure_part, prepare_part
 from vistok_server.pixel_budget import PixelBudget
 from vistok_server.places import Places
+from vistok_server.rates import Rates
 from vistok_server.settings import Settings
 from vistok_server.supervision import Supervisor
 from vistok_server.waiting_room import WaitingRoom
@@ -37,9 +40,10 @@ class Engine:
 
     def __init__(self, settings: Settings, workers: Sequence[Worker]) -> None:
         self.settings = settings
+        self.metrics = Metrics()
         self._room = WaitingRoom(settings.max_batch_pixels)
         self._supervisors = [
-            Supervisor(worker, self._room, settings.batch_timeout_seconds) for worker in workers
+            Supervisor(worker, self._room, self.metrics, settings.batch_timeout_seconds) for worker in workers
         ]
         self._working: list[asyncio.Task[None]] = []
         self._loading: asyncio.Task[None]
@@ -49,11 +53,18 @@ class Engine:
         self._media_places = asyncio.Semaphore(settings.media_threads)
         self._pixels = PixelBudget(settings.max_waiting_pixels)
         self._uploads: set[asyncio.Timeout] = set()
-        self._places = Places(settings.max_queue)
+        self._places = Places(settings.max_queue, settings.max_items_per_caller)
         self._pace = Pace()
+        self.keys = KeyRing(settings.api_keys)
+        self.rates = Rates(settings.calls_per_second)
         self._empty = asyncio.Event()
         self._empty.set()
         self._stopping = False
+        self.metrics.watch("vistok_items", "Pictures and grids in the house.", lambda: self.in_house)
+        self.metrics.watch("vistok_jobs_waiting", "Jobs that wait for a worker.", lambda: self.waiting)
+        self.metrics.watch(
+            "vistok_workers_up", "Workers that take batches.", lambda: sum(s.is_up for s in self._supervisors)
+        )
 
     @property
     def in_house(self) -> int:
@@ -156,6 +167,10 @@ class Engine:
         A thread cannot be interrupted. A caller who leaves while it works is waited for, so that what the
         thread holds stays counted until it lets go.
         """
+        with self.metrics.media_seconds.labels(function.__name__).time():
+            return await self._off_loop(function, *arguments)
+
+    async def _off_loop(self, function: Callable[..., Result], *arguments: object) -> Result:
         async with self._media_places:  # no more than there are threads: nothing waits out of sight
             running = asyncio.get_running_loop().run_in_executor(self._media, function, *arguments)
             try:
@@ -192,6 +207,7 @@ class Engine:
             rows, columns = prepared.pixels.shape[:2]
             items = prepared.pixels[np.newaxis]
             ids = await self.run(sender, tokenizer, Operation.ENCODE, items, rows * columns)
+            self.metrics.vocabulary.add(tokenizer, ids)
             grid = make_grid(tokenizer, ids[0], prepared.size)
             yield Encoded(grid, crop(prepared.pixels, prepared.size))
 

@@ -1,6 +1,7 @@
 """The HTTP server around the application: its choices, and how it stops."""
 
 import socket
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,11 +16,15 @@ class HttpServer(uvicorn.Server):
     stalls.
     """
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(
+        self, app: FastAPI, certificate: Path | None = None, certificate_key: Path | None = None
+    ) -> None:
         self._app = app
         super().__init__(
             uvicorn.Config(
                 app,
+                ssl_certfile=certificate,
+                ssl_keyfile=certificate_key,
                 http="h11",  # the one that bounds the size of the headers
                 h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 ws="none",

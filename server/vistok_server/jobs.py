@@ -1,7 +1,8 @@
 """What is asked of a worker: the words that the parts of the engine share."""
 
+import time
 from asyncio import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -40,6 +41,7 @@ class Job:
     pixels: int
     """What it counts for in a batch: the pixels of the picture on the model's side."""
     result: "Future[np.ndarray]"
+    arrived: float = field(default_factory=time.monotonic)
     has_lost_a_worker: bool = False
     """Whether it was in the batch of a worker that died: it is tried once more, alone."""
 

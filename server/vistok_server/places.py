@@ -13,8 +13,9 @@ _KEPT = 8
 class Places:
     """Places for items that were admitted and are not yet answered; belongs to the event loop."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, most_of_one: int | None) -> None:
         self._count = count
+        self._most_of_one = most_of_one
         self._kept = count // _KEPT
         self._held: Counter[str] = Counter()
 
@@ -31,6 +32,12 @@ class Places:
             raise VistokError(
                 ErrorCode.OVERLOADED,
                 f"{taken} of {self._count} places are taken, {items} more are needed",
+            )
+        if self._most_of_one is not None and self._held[identity] + items > self._most_of_one:
+            raise VistokError(
+                ErrorCode.OVERLOADED,
+                f"expected at most {self._most_of_one} items of one caller at once, "
+                f"got {items} more than {self._held[identity]}",
             )
         if taken + items > self._count - self._kept and self._held[identity] + items > self._kept:
             raise VistokError(

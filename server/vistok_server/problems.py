@@ -41,10 +41,7 @@ def request_id_of(request: Request) -> str:
 async def on_vistok_error(request: Request, error: Exception) -> Response:
     """Answer a failure of ours."""
     assert isinstance(error, VistokError)
-    headers = {}
-    if error.code is ErrorCode.OVERLOADED:
-        headers["Retry-After"] = str(request.app.state.engine.retry_after_seconds)
-    return problem_response(error, request_id_of(request), headers)
+    return _answer(request, error)
 
 
 async def on_invalid_parameters(request: Request, error: Exception) -> Response:
@@ -55,7 +52,7 @@ async def on_invalid_parameters(request: Request, error: Exception) -> Response:
     came = "" if first["type"] == "missing" else f", got {str(first['input'])[:100]!r}"
     kind = "header" if first["loc"][0] == "header" else "query parameter"
     detail = f"{kind} {name!r}: {first['msg']}{came}"
-    return problem_response(VistokError(ErrorCode.INVALID_REQUEST, detail), request_id_of(request))
+    return _answer(request, VistokError(ErrorCode.INVALID_REQUEST, detail))
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -69,4 +66,14 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
             detail = f"{request.method} is not possible at {request.url.path[:200]!r}"
         case _:
             detail = str(error.detail)
-    return problem_response(VistokError(code, detail), request_id_of(request), error.headers)
+    return _answer(request, VistokError(code, detail), error.headers)
+
+
+def _answer(request: Request, error: VistokError, headers: Mapping[str, str] | None = None) -> Response:
+    engine = request.app.state.engine
+    engine.metrics.refusals.labels(error.code.value).inc()
+    if error.code is ErrorCode.OVERLOADED:
+        headers = {**(headers or {}), "Retry-After": str(engine.retry_after_seconds)}
+    if error.code is ErrorCode.UNAUTHORIZED:
+        headers = {**(headers or {}), "WWW-Authenticate": "Bearer"}
+    return problem_response(error, request_id_of(request), headers)

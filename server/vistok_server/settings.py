@@ -23,6 +23,8 @@ MEBIBYTE = 1024 * 1024
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 
+KeyEntry = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+:[0-9a-f]{64}$")]
+
 _PREFIX = "VISTOK_"
 
 
@@ -63,7 +65,16 @@ class Settings(BaseSettings):
     timeout_seconds: float = Field(default=60.0, gt=0)
     """How long a call may take, its upload included; after it: 504."""
 
-    @field_validator("tokenizers", "devices", mode="before")
+    api_keys: Annotated[tuple[KeyEntry, ...], NoDecode] = ()
+    """Who may call, as `vistok key NAME` prints it; none lets everybody in."""
+    calls_per_second: float | None = Field(default=None, gt=0)
+    """The most calls of one caller; above it: 429."""
+    max_items_per_caller: int | None = Field(default=None, ge=1)
+    """The most items of one caller in the house at once; above it: 429."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Web pages that may call from a browser, such as https://example.org."""
+
+    @field_validator("tokenizers", "devices", "api_keys", "cors_origins", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         if isinstance(value, str):

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
 from vistok_server.jobs import Job
+from vistok_server.metrics import Metrics
 from vistok_server.waiting_room import WaitingRoom
 from vistok_server.workers.worker import Batch, Outcomes, Worker, WorkerLost
 
@@ -23,9 +25,12 @@ class Supervisor:
     kills workers fails by itself, and its neighbours are answered.
     """
 
-    def __init__(self, worker: Worker, room: WaitingRoom, batch_timeout_seconds: float) -> None:
+    def __init__(
+        self, worker: Worker, room: WaitingRoom, metrics: Metrics, batch_timeout_seconds: float
+    ) -> None:
         self._worker = worker
         self._room = room
+        self._metrics = metrics
         self._batch_timeout_seconds = batch_timeout_seconds
         self.is_up = False
         self.described: asyncio.Future[Mapping[str, TokenizerInfo]] = asyncio.Future()
@@ -60,14 +65,27 @@ class Supervisor:
     async def _work(self) -> None:
         while jobs := await self._room.take():
             batch = Batch(jobs[0].tokenizer, jobs[0].operation, [job.array for job in jobs])
+            start = time.monotonic()
             try:
                 outcomes = await asyncio.wait_for(self._worker.run(batch), self._batch_timeout_seconds)
             except (WorkerLost, TimeoutError) as error:
+                self._metrics.worker_losses.inc()
                 self._put_back(jobs)
                 if isinstance(error, TimeoutError):
                     raise WorkerLost("a worker did not answer in time") from None
                 raise
+            self._count(jobs, start)
             self._answer(jobs, outcomes)
+
+    def _count(self, jobs: list[Job], start: float) -> None:
+        labels = jobs[0].tokenizer, jobs[0].operation.value
+        pixels = sum(job.pixels for job in jobs)
+        for job in jobs:
+            self._metrics.queue_seconds.labels(*labels).observe(start - job.arrived)
+        self._metrics.device_seconds.labels(*labels).observe(time.monotonic() - start)
+        self._metrics.batch_jobs.labels(*labels).observe(len(jobs))
+        self._metrics.batch_fill.labels(*labels).observe(pixels / self._room.max_batch_pixels)
+        self._metrics.pixels.labels(*labels).inc(pixels)
 
     def _answer(self, jobs: list[Job], outcomes: Outcomes) -> None:
         for job, result in zip(jobs, outcomes.results, strict=True):

@@ -16,7 +16,7 @@ class WaitingRoom:
     """
 
     def __init__(self, max_batch_pixels: int) -> None:
-        self._max_batch_pixels = max_batch_pixels
+        self.max_batch_pixels = max_batch_pixels
         self._jobs = FairQueue[Job]()
         self._changed = asyncio.Event()
         self._closed = False
@@ -49,7 +49,7 @@ class WaitingRoom:
     async def take(self) -> list[Job]:
         """Wait for jobs and return the next batch; an empty one says that the room is closed and empty."""
         while True:
-            if batch := self._jobs.take(self._max_batch_pixels):
+            if batch := self._jobs.take(self.max_batch_pixels):
                 return batch
             if self._closed:
                 return []
@@ -63,4 +63,4 @@ class WaitingRoom:
 
     def halve_batches(self, failed_pixels: int) -> None:
         """Answer the device running out of memory at `failed_pixels`: make smaller batches from now on."""
-        self._max_batch_pixels = max(1, min(self._max_batch_pixels, failed_pixels) // 2)
+        self.max_batch_pixels = max(1, min(self.max_batch_pixels, failed_pixels) // 2)

@@ -29,7 +29,14 @@ async def test_the_description_of_the_calls_is_complete(client: httpx.AsyncClien
     paths = (await client.get("/openapi.json")).json()["paths"]
     one = "/v1/tokenizers/{name}"
     posts = {f"{one}/{call}" for call in ("encode", "decode", "reconstruct", "quantize", "lookup")}
-    assert set(paths) == posts | {"/v1/tokenizers", one, f"{one}/reconstruction", "/livez", "/readyz"}
+    assert set(paths) == posts | {
+        "/v1/tokenizers",
+        one,
+        f"{one}/reconstruction",
+        "/livez",
+        "/readyz",
+        "/metrics",
+    }
     assert all("requestBody" in paths[path]["post"] for path in posts)
     assert {p["name"] for p in paths[f"{one}/encode"]["post"]["parameters"]} >= {
         "max_side",

@@ -21,6 +21,12 @@ def test_options_win_over_the_environment_and_that_over_the_file(
     assert settings.max_body_bytes == Settings().max_body_bytes
 
 
+def test_every_setting_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    for name in Settings.model_fields:
+        assert f"| `VISTOK_{name.upper()}` |" in text
+
+
 def test_what_is_shown_is_a_file_of_the_same_settings(tmp_path: Path) -> None:
     settings = Settings.load(tokenizers="x,y", devices="cuda:0,cuda:1", max_queue=300, torch_threads=2)
     file = tmp_path / "shown.toml"

@@ -12,6 +12,7 @@ from tests.server.fakes import POISON, BrightnessTokenizer
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
 from vistok_server.jobs import Job, Operation, Sender
+from vistok_server.metrics import Metrics
 from vistok_server.supervision import Supervisor
 from vistok_server.waiting_room import WaitingRoom
 from vistok_server.workers.in_process import InProcessWorker
@@ -62,7 +63,7 @@ async def start(
     tasks = []
 
     def begin(worker: Worker | None = None, timeout: float = PATIENCE) -> "asyncio.Task[None]":
-        supervisor = Supervisor(worker or InProcessWorker({"fake": tokenizer}), room, timeout)
+        supervisor = Supervisor(worker or InProcessWorker({"fake": tokenizer}), room, Metrics(), timeout)
         tasks.append(asyncio.create_task(supervisor.serve()))
         return tasks[-1]
 

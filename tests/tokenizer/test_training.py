@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tests.conftest import tiny_config
 from tests.pictures import write_folder
 from vistok import VisualTokenizer
-from vistok.training.config import DataConfig, OptimizationConfig, TrainingConfig
+from vistok.training.config import DataConfig, LossConfig, OptimizationConfig, TrainingConfig
 from vistok.training.trainer import train
 from vistok_protocol.errors import VistokError
 
@@ -73,11 +73,17 @@ def test_every_family_trains_and_loads(family: str, pictures: Path, tmp_path: Pa
     assert list((tmp_path / "out" / "log").glob("events*"))
 
 
-def test_training_lowers_the_error(pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "loss",
+    [LossConfig(), LossConfig(l1=0, mse=0, log_mse=0.3), LossConfig(l1=0, mse=0, structure=1)],
+    ids=str,
+)
+def test_training_lowers_the_error(loss: LossConfig, pictures: Path, tmp_path: Path) -> None:
     errors = []
     for steps in (1, 200):
         optimization = OptimizationConfig(steps=steps, batch_size=4, warmup_steps=5, ema_decay=0.9)
-        train(config().model_copy(update={"optimization": optimization}), pictures, tmp_path / str(steps))
+        recipe = config(loss=loss).model_copy(update={"optimization": optimization})
+        train(recipe, pictures, tmp_path / str(steps))
         tokenizer = VisualTokenizer.from_pretrained(tmp_path / str(steps))
         picture = torch.linspace(-1, 1, 64).expand(1, 3, 64, 64)
         errors.append((tokenizer.decode(tokenizer.encode(picture)) - picture).square().mean().item())

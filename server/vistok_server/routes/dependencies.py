@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Header, Path, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
@@ -39,12 +40,28 @@ def tokenizer_of(
 TheTokenizer = Annotated[TokenizerInfo, Depends(tokenizer_of)]
 
 
-def sender_of(
-    request: Request, x_priority: Annotated[Literal["normal", "bulk"], Header()] = "normal"
-) -> Sender:
-    """Give who asks: callers are told apart by their addresses."""
+BEARER = HTTPBearer(auto_error=False, description="An API key, where the service asks for one.")
+
+
+async def identified(
+    request: Request,
+    engine: TheEngine,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
+) -> str:
+    """Give who calls, by the name of the key or else by address; UNAUTHORIZED, or OVERLOADED if too often."""
+    name = engine.keys.name_of(credentials.credentials if credentials else None)
     host = request.client.host if request.client else ""
-    return Sender(host, is_bulk=x_priority == "bulk")
+    identity = host if name is None else f"key {name}"
+    engine.rates.take(identity)
+    return identity
+
+
+async def sender_of(
+    identity: Annotated[str, Depends(identified)],
+    x_priority: Annotated[Literal["normal", "bulk"], Header()] = "normal",
+) -> Sender:
+    """Give who asks, and how urgently."""
+    return Sender(identity, is_bulk=x_priority == "bulk")
 
 
 TheSender = Annotated[Sender, Depends(sender_of)]

@@ -1,12 +1,14 @@
-"""Which tokenizers there are, and whether the service is alive and ready."""
+"""Which tokenizers there are, whether the service is alive and ready, and its figures."""
 
 from fastapi import APIRouter, Depends
+from starlette.responses import Response
 
 from vistok_protocol.schemas import TokenizerInfo, TokenizerList
-from vistok_server.routes.dependencies import PROBLEMS, TheEngine, TheTokenizer, without_query
+from vistok_server.metrics import CONTENT_TYPE
+from vistok_server.routes.dependencies import PROBLEMS, TheEngine, TheTokenizer, identified, without_query
 
 router = APIRouter(responses=PROBLEMS)
-NO_QUERY = [Depends(without_query)]
+NO_QUERY = [Depends(identified), Depends(without_query)]
 
 
 @router.head("/v1/tokenizers", include_in_schema=False, dependencies=NO_QUERY)
@@ -35,3 +37,9 @@ async def live() -> dict[str, str]:
 async def ready(engine: TheEngine) -> dict[str, str | list[str]]:
     """Answer 200 when work is done, 503 before a worker runs, while none does, and while stopping."""
     return {"status": "ready", "tokenizers": list(engine.check_ready())}
+
+
+@router.get("/metrics", tags=["health"], response_class=Response)
+async def metrics(engine: TheEngine) -> Response:
+    """Give the service's figures as Prometheus reads them."""
+    return Response(engine.metrics.text(), headers={"Content-Type": CONTENT_TYPE})

@@ -1,0 +1,117 @@
+"""What the service counts and times, in Prometheus's words; `/metrics` shows it."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from vistok_protocol.schemas import TokenizerInfo
+
+# Prometheus asks for no time of creation, and it would double the number of series.
+disable_created_metrics()
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_JOBS = (1, 2, 4, 8, 16, 32, 64, 128)
+_SHARES = tuple(tenth / 10 for tenth in range(1, 11))
+# A count for each id, which for larger vocabularies would take too much memory.
+_LARGEST_VOCABULARY = 2**22
+
+
+class Metrics:
+    """All figures of one application; each has its meaning beside its name."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter("vistok_requests", "Calls answered.", ["route", "status"], registry=registry)
+        self.request_seconds = Histogram(
+            "vistok_request_seconds", "From the head of a call to the end of its answer.", ["route"],
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self.refusals = Counter(
+            "vistok_refusals", "Calls that ended in an error.", ["code"], registry=registry
+        )
+        self.media_seconds = Histogram(
+            "vistok_media_seconds", "Work on media threads, waiting for one included.", ["work"],
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self.queue_seconds = Histogram(
+            "vistok_queue_seconds", "A job in the queue, until its batch begins.", ["tokenizer", "operation"],
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self.device_seconds = Histogram(
+            "vistok_device_seconds", "A batch at a worker.", ["tokenizer", "operation"],
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self.batch_jobs = Histogram(
+            "vistok_batch_jobs", "Jobs of a batch.", ["tokenizer", "operation"],
+            buckets=_JOBS, registry=registry,
+        )  # fmt: skip
+        self.batch_fill = Histogram(
+            "vistok_batch_fill", "Pixels of a batch, as a share of the most.", ["tokenizer", "operation"],
+            buckets=_SHARES, registry=registry,
+        )  # fmt: skip
+        self.pixels = Counter(
+            "vistok_pixels",
+            "Pixels that workers were done with.",
+            ["tokenizer", "operation"],
+            registry=registry,
+        )
+        self.worker_losses = Counter(
+            "vistok_worker_losses", "Workers that died or hung, and were replaced.", registry=registry
+        )
+        self.vocabulary = VocabularyUse()
+        registry.register(self.vocabulary)
+
+    def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """Show a number that somebody else keeps."""
+        Gauge(name, meaning, registry=self._registry).set_function(value)
+
+    def text(self) -> bytes:
+        """Give all figures as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+
+class VocabularyUse(Collector):
+    """Which ids encoding has given since the start: how many, and how evenly."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, np.ndarray] = {}
+
+    def add(self, tokenizer: TokenizerInfo, ids: np.ndarray) -> None:
+        """Count ids of any shape."""
+        if tokenizer.vocabulary_size > _LARGEST_VOCABULARY:
+            return
+        counts = self._counts.get(tokenizer.name)
+        if counts is None:
+            counts = self._counts[tokenizer.name] = np.zeros(tokenizer.vocabulary_size, np.int64)
+        np.add.at(counts, ids.reshape(-1), 1)
+
+    def collect(self) -> Iterable[Metric]:
+        """Give both figures of every tokenizer that has encoded something."""
+        yield _family("vistok_vocabulary_used", "Distinct ids given.", self._counts, np.count_nonzero)
+        meaning = "Number of equally likely ids that would have the entropy of those given."
+        yield _family("vistok_vocabulary_perplexity", meaning, self._counts, _perplexity)
+
+
+def _family(
+    name: str, meaning: str, counts: Mapping[str, np.ndarray], figure: Callable[[np.ndarray], float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, meaning, labels=["tokenizer"])
+    for tokenizer, of_ids in counts.items():
+        family.add_metric([tokenizer], float(figure(of_ids)))
+    return family
+
+
+def _perplexity(counts: np.ndarray) -> float:
+    probability = counts[counts > 0] / counts.sum()
+    return float(np.exp(-(probability * np.log(probability)).sum()))
