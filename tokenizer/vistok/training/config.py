@@ -41,6 +41,8 @@ class LossConfig(_Section):
 
     l1: NonNegativeFloat = 1.0
     mse: NonNegativeFloat = 1.0
+    log_mse: NonNegativeFloat = 0.0
+    """Weight of the mean of pictures' log(MSE + 0.003), which is about their mean PSNR."""
     structure: NonNegativeFloat = 0.0
     """Weight of 1 - SSIM."""
 

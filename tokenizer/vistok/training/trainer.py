@@ -21,6 +21,8 @@ from vistok.training.state import TrainingState
 from vistok_protocol.errors import ErrorCode, VistokError
 
 _CHECKPOINT = "training.pt"
+# Of a picture's squared error: 31 dB, above which a picture is not worth ever more.
+_LOG_FLOOR = 0.003
 
 
 def train(config: TrainingConfig, data: Path, output: Path) -> None:
@@ -115,6 +117,9 @@ def _update(state: TrainingState, loss: Tensor, learning_rate: float, clip_norm:
 def _reconstruction_loss(weights: LossConfig, pixels: Tensor, reconstruction: Tensor) -> Tensor:
     loss = weights.l1 * functional.l1_loss(reconstruction, pixels)
     loss = loss + weights.mse * functional.mse_loss(reconstruction, pixels)
+    if weights.log_mse:
+        squared_error = (reconstruction - pixels).square().flatten(1).mean(dim=1)
+        loss = loss + weights.log_mse * (squared_error + _LOG_FLOOR).log().mean()
     if weights.structure:
         loss = loss + weights.structure * (1 - ssim(reconstruction, pixels))
     return loss
