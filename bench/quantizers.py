@@ -3,11 +3,12 @@
     python bench/quantizers.py [--rounds 9] [--only VQ] [--threads 2]
 
 prints the table of bench/README.md. Both libraries quantize the same features in turns, so that a machine's
-changing speed cancels; a ratio is the median over the turns. Memory is the growth of the process's peak in
-the first call, in a process of its own (Linux).
+changing speed cancels; a ratio is the median over the turns. Memory is what the first call takes at its peak,
+in a process of its own (Linux).
 """
 
 import argparse
+import ctypes
 import statistics
 import subprocess
 import sys
@@ -104,16 +105,18 @@ def speeds(case: Case, maps: tuple[int, int], rounds: int) -> tuple[float, float
 
 @torch.inference_mode()
 def own_scratch_mebibytes(case: Case, library: str, maps: tuple[int, int]) -> float:
-    """Give the growth of this process's peak memory in the first call."""
+    """Give the growth of this process's memory at its peak in the first call."""
     function = case.call(library, maps)
-    before = _peak_mebibytes()
+    ctypes.CDLL("").malloc_trim(0)  # what was freed before must not hide what is taken now
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is from now on
+    before = _mebibytes("VmRSS")
     function()
-    return _peak_mebibytes() - before
+    return _mebibytes("VmHWM") - before
 
 
-def _peak_mebibytes() -> float:
+def _mebibytes(figure: str) -> float:
     status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return int(status.split(f"{figure}:")[1].split()[0]) / 1024
 
 
 def scratch_mebibytes(case: Case, library: str, maps: tuple[int, int]) -> float:

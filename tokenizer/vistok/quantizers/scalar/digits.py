@@ -31,10 +31,15 @@ class Numbering(Constants):
     def ids(self, digits: Tensor) -> Tensor:
         """Give the ids `(...)` int64 of digits `(... d)`, whole numbers of any dtype."""
         if self._is_small:
-            # A matrix by a vector, whatever the axes: torch would take products of batches, which may round.
-            flat = digits.float().reshape(-1, digits.shape[-1])
-            return (flat @ self.floating_basis).long().reshape(digits.shape[:-1])
+            return self._floating_ids(digits.float()).long()
         return (digits.long() * self.basis).sum(dim=-1)
+
+    def _floating_ids(self, digits: Tensor) -> Tensor:
+        if digits.ndim > 2 and digits.stride(1) == 1:
+            # Of a channel-first map, whose digits lie apart in memory: sum whole rows, without a copy.
+            return (digits * self.floating_basis).movedim(1, -1).sum(dim=-2).movedim(-1, 1)
+        # A matrix by a vector, whatever the axes: torch would take products of batches, which may round.
+        return (digits.reshape(-1, digits.shape[-1]) @ self.floating_basis).reshape(digits.shape[:-1])
 
 
 class MixedRadix(Numbering):
