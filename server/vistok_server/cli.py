@@ -59,7 +59,7 @@ def serve(
             server.should_exit = True
 
     try:
-        server = HttpServer(create_app(settings, on_loaded=report), ssl_certfile, ssl_keyfile)
+        server = HttpServer(create_app(settings, on_loaded=report), settings, ssl_certfile, ssl_keyfile)
     except OSError as error:
         _fail(f"cannot use {ssl_certfile}: {error}")
     server.run(sockets=[listener])

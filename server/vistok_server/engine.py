@@ -45,6 +45,7 @@ class Engine:
         self._supervisors = [
             Supervisor(worker, self._room, self.metrics, settings.batch_timeout_seconds) for worker in workers
         ]
+        self._unfinished: set[Job] = set()
         self._working: list[asyncio.Task[None]] = []
         self._loading: asyncio.Task[None]
         self.loaded: asyncio.Future[Mapping[str, TokenizerInfo]] = asyncio.Future()
@@ -92,15 +93,21 @@ class Engine:
         while self._uploads:
             self._uploads.pop().reschedule(0)
 
+    def drop(self) -> None:
+        """Give up what workers have not finished: its callers get NOT_READY."""
+        for job in self._unfinished:
+            if not job.result.done():
+                job.result.set_exception(
+                    VistokError(ErrorCode.NOT_READY, "the service stopped before this was done")
+                )
+
     async def stop(self) -> None:
         """Take nothing more, finish everything that was admitted, and end workers and threads."""
         self.take_no_more()
         await self._empty.wait()
-        self._room.close()
-        self._loading.cancel()
-        for supervisor, working in zip(self._supervisors, self._working, strict=True):
-            if not supervisor.is_up:
-                working.cancel()  # nobody waits for what it would load
+        # What workers may still do, nobody waits for: a batch whose callers have left, a start.
+        for task in (*self._working, self._loading):
+            task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
         await asyncio.to_thread(self._media.shutdown)
 
@@ -189,12 +196,15 @@ class Engine:
         """
         result = asyncio.get_running_loop().create_future()
         job = Job(sender, tokenizer.name, operation, items, pixels, result)
+        self._unfinished.add(job)
         self._room.put(job)
         try:
             return await job.result
         except asyncio.CancelledError:
             self._room.withdraw(job)
             raise
+        finally:
+            self._unfinished.discard(job)
 
     @asynccontextmanager
     async def encoded(

@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     """How long a batch may take before its worker counts as hung and is replaced."""
     timeout_seconds: float = Field(default=60.0, gt=0)
     """How long a call may take, its upload included; after it: 504."""
+    grace_seconds: float = Field(default=60.0, gt=0)
+    """How long the service finishes what it has admitted after it was told to stop; the rest is dropped."""
 
     api_keys: Annotated[tuple[KeyEntry, ...], NoDecode] = ()
     """Who may call, as `vistok key NAME` prints it; none lets everybody in."""

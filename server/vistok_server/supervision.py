@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from typing import NoReturn
 
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
@@ -37,14 +38,13 @@ class Supervisor:
         """Done when the first start is; holds what went wrong if it failed."""
 
     async def serve(self) -> None:
-        """Work until the room is closed and empty, or the first start fails."""
+        """Work until it is cancelled, or the first start fails."""
         pause = _FIRST_PAUSE_SECONDS
-        while not (self.described.done() and self._room.is_over):
+        while True:
             try:
                 await self._start()
                 pause = _FIRST_PAUSE_SECONDS
                 await self._work()
-                return
             except (WorkerLost, VistokError) as error:
                 if not self.described.done():
                     self.described.set_exception(_as_failure(error))
@@ -62,8 +62,9 @@ class Supervisor:
         if not self.described.done():
             self.described.set_result(described)
 
-    async def _work(self) -> None:
-        while jobs := await self._room.take():
+    async def _work(self) -> NoReturn:
+        while True:
+            jobs = await self._room.take()
             batch = Batch(jobs[0].tokenizer, jobs[0].operation, [job.array for job in jobs])
             start = time.monotonic()
             try:

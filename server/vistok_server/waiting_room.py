@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable
 
-from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_server.batching import FairQueue
 from vistok_server.jobs import Job
 
@@ -19,26 +18,18 @@ class WaitingRoom:
         self.max_batch_pixels = max_batch_pixels
         self._jobs = FairQueue[Job]()
         self._changed = asyncio.Event()
-        self._closed = False
 
     def __len__(self) -> int:
         """Give the number of jobs that wait."""
         return len(self._jobs)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether it is closed, and nothing waits any more."""
-        return self._closed and not len(self._jobs)
-
     def put(self, job: Job) -> None:
-        """Add a job at the end of its flow; NOT_READY after `close`."""
-        if self._closed:
-            raise VistokError(ErrorCode.NOT_READY, "the service is stopping and takes no more work")
+        """Add a job at the end of its flow."""
         self._jobs.put(job)
         self._changed.set()
 
     def put_back(self, jobs: Iterable[Job]) -> None:
-        """Return jobs that a worker has not finished: they go first, even after `close`."""
+        """Return jobs that a worker has not finished: they go first."""
         self._jobs.put_back(jobs)
         self._changed.set()
 
@@ -47,19 +38,11 @@ class WaitingRoom:
         self._jobs.remove(job)
 
     async def take(self) -> list[Job]:
-        """Wait for jobs and return the next batch; an empty one says that the room is closed and empty."""
-        while True:
-            if batch := self._jobs.take(self.max_batch_pixels):
-                return batch
-            if self._closed:
-                return []
+        """Wait for jobs and return the next batch."""
+        while not (batch := self._jobs.take(self.max_batch_pixels)):
             self._changed.clear()
             await self._changed.wait()
-
-    def close(self) -> None:
-        """Accept no more jobs; those that wait are still given out."""
-        self._closed = True
-        self._changed.set()
+        return batch
 
     def halve_batches(self, failed_pixels: int) -> None:
         """Answer the device running out of memory at `failed_pixels`: make smaller batches from now on."""

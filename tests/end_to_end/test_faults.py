@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -103,3 +104,31 @@ def test_workers_are_killed_again_and_again_under_load(tiny_folder: Path) -> Non
             until(lambda: workers_of(service))
             os.kill(workers_of(service)[0], signal.SIGKILL)
             assert [answer.result().json()["ids"] for answer in answers] == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("grace", "signals"), [("1", 1), ("60", 2)])
+def test_a_service_that_cannot_finish_drops_what_it_has(tiny_folder: Path, grace: str, signals: int) -> None:
+    """Its worker is stopped, so that nothing is ever finished."""
+    with (
+        started("--tokenizer", str(tiny_folder), "--device", "cpu", VISTOK_GRACE_SECONDS=grace) as service,
+        ThreadPoolExecutor() as threads,
+    ):
+        (worker,) = workers_of(service)
+        os.kill(worker, signal.SIGSTOP)
+        url = f"{service.url}/v1/tokenizers/tiny/encode"
+        call = threads.submit(httpx.post, url, content=encoded(noise(1)[0]), headers=PNG, timeout=60)
+        until(lambda: "vistok_items 1.0" in httpx.get(f"{service.url}/metrics").text)
+        for _ in range(signals):
+            service.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+        service.process.wait(PATIENCE_SECONDS)
+        if signals == 1:
+            assert (call.result().status_code, call.result().json()["code"]) == (503, "not_ready")
+        else:
+            with pytest.raises(httpx.TransportError):
+                call.result()
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGCONT)
+        until(lambda: has_ended(worker))
+    assert signals == 2 or any("1 items are dropped" in line for line in service.lines)

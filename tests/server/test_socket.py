@@ -145,8 +145,9 @@ class Running:
 @pytest.fixture
 def running(tokenizer: BrightnessTokenizer) -> Iterator[Running]:
     """Serve the fake tokenizer on a socket, from a thread."""
-    app = create_app(Settings(), {"fake": tokenizer})
-    server = HttpServer(app)
+    settings = Settings()
+    app = create_app(settings, {"fake": tokenizer})
+    server = HttpServer(app, settings)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
