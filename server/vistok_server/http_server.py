@@ -10,13 +10,13 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from vistok_server.http_protocol import BoundedHttpProtocol
 from vistok_server.settings import Settings
 
 logger = logging.getLogger("uvicorn.error")  # the one whose lines the command shows
 
 # For the errors of what is dropped, before connections are cut.
 _LAST_WORDS_SECONDS = 5
-MAX_HEADER_BYTES = 128 * 1024  # request line and headers together
 
 
 class HttpServer(uvicorn.Server):
@@ -39,8 +39,7 @@ class HttpServer(uvicorn.Server):
                 app,
                 ssl_certfile=certificate,
                 ssl_keyfile=certificate_key,
-                http="h11",  # the one that bounds the size of the headers
-                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+                http=BoundedHttpProtocol,
                 ws="none",
                 server_header=False,
                 timeout_graceful_shutdown=math.ceil(settings.grace_seconds) + _LAST_WORDS_SECONDS,

@@ -185,3 +185,45 @@ def test_a_refused_upload_leaves_the_connection_and_the_service_usable(running: 
         )
         assert (large.status_code, large.json()["code"]) == (413, "too_large")
         assert client.post("/v1/tokenizers/fake/decode", json={"ids": [[1]]}).status_code == 200
+
+
+def connected(running: Running) -> socket.socket:
+    host, port = running.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def test_headers_without_end_are_refused(running: Running) -> None:
+    with connected(running) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\n")
+        try:
+            for _ in range(100):
+                connection.sendall(b"X-More: " + b"a" * 10_000 + b"\r\n")
+            answer = connection.recv(1000)
+        except ConnectionError:
+            answer = b""
+        assert answer.startswith(b"HTTP/1.1 400") or not answer
+    assert httpx.get(f"{running.url}/livez").status_code == 200
+
+
+@pytest.mark.parametrize("beginning", [b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: x\r\n"])
+def test_a_head_that_never_comes_whole_ends_its_connection(
+    running: Running, beginning: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vistok_server.http_protocol.HEAD_SECONDS", 0.2)
+    with connected(running) as connection:
+        connection.sendall(beginning)
+        assert connection.recv(1000) == b""
+
+
+def test_calls_on_one_connection_come_one_after_the_other(running: Running) -> None:
+    """Sent at once, the second with a body in pieces."""
+    body = b'{"ids": [[1, 2]]}'
+    head = "POST /v1/tokenizers/fake/decode HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with connected(running) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" + head.encode())
+        connection.sendall(f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body[:5])
+        connection.sendall(body[5:])
+        answers = connection.makefile("rb").read()
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    assert b'{"status":"alive"}' in answers
+    assert b"\x89PNG" in answers
