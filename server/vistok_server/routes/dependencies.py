@@ -1,4 +1,7 @@
-"""What the routes ask FastAPI for: the engine, a tokenizer, a place in the queue."""
+"""What the routes ask FastAPI for: the engine, a tokenizer, a place in the queue.
+
+All of them are coroutines, though some wait for nothing: plain functions FastAPI runs on threads.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
@@ -22,7 +25,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def engine_of(request: Request) -> Engine:
+async def engine_of(request: Request) -> Engine:
     """Give the engine of the application that serves this request."""
     return request.app.state.engine
 
@@ -30,7 +33,7 @@ def engine_of(request: Request) -> Engine:
 TheEngine = Annotated[Engine, Depends(engine_of)]
 
 
-def tokenizer_of(
+async def tokenizer_of(
     engine: TheEngine, name: Annotated[str, Path(description="A tokenizer's name")]
 ) -> TokenizerInfo:
     """Give the tokenizer that the path names."""
@@ -73,7 +76,7 @@ async def admitted(engine: TheEngine, sender: TheSender) -> AsyncIterator[None]:
         yield
 
 
-def without_query(request: Request) -> None:
+async def without_query(request: Request) -> None:
     """Refuse whatever stands in the query of a call that has no parameters."""
     for name in request.query_params:
         raise VistokError(ErrorCode.INVALID_REQUEST, f"query parameter {name[:80]!r}: not one of this call")

@@ -1,6 +1,7 @@
 """A worker in a process of its own, seen from the service."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from vistok_server.workers.messages import LENGTH, Done, Ready, Task
 from vistok_server.workers.shared_memory import SharedMemory
 from vistok_server.workers.worker import Batch, Outcomes, WorkerLost
 
+# Torch's threads would otherwise spin while they wait, on cores that decode and answer meanwhile.
+_PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 # What it gets to end by itself once nothing more is asked of it.
 _PARTING_SECONDS = 5.0
 
@@ -44,7 +47,10 @@ class ProcessWorker:
             command = ["-m", "vistok_server.workers.child", *map(str, shared), self._device]
             # Not asyncio's: a start that is cancelled must not forget its child.
             self._process = subprocess.Popen(
-                [sys.executable, *command], stdin=subprocess.DEVNULL, pass_fds=shared
+                [sys.executable, *command],
+                stdin=subprocess.DEVNULL,
+                pass_fds=shared,
+                env={**_PATIENT_THREADS, **os.environ},
             )
         self._reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         settings = self._settings.model_dump_json().encode()
