@@ -1,9 +1,11 @@
 """A service in processes of its own, hurt from outside while it works."""
 
+import json
 import os
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.conftest import tiny_tokenizer_of
 from tests.server.conftest import encoded
 from tests.service import Service, started
 from vistok import VisualTokenizer
@@ -132,3 +135,84 @@ def test_a_service_that_cannot_finish_drops_what_it_has(tiny_folder: Path, grace
             os.kill(worker, signal.SIGCONT)
         until(lambda: has_ended(worker))
     assert signals == 2 or any("1 items are dropped" in line for line in service.lines)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tiny_tokenizer_of().save_pretrained(folder)
+    limits = {"VISTOK_MAX_QUEUE": "64", "VISTOK_MAX_BODY_BYTES": "2000000"}
+    with started("--tokenizer", str(folder), "--device", "cpu", **limits) as running:
+        yield running
+
+
+def ask(service: Service, body: bytes) -> httpx.Response:
+    url = f"{service.url}/v1/tokenizers/tiny/encode"
+    return httpx.post(url, content=body, headers=PNG, timeout=PATIENCE_SECONDS)
+
+
+@pytest.mark.slow
+def test_broken_pictures_spoil_no_good_ones(service: Service) -> None:
+    good = encoded(noise(1)[0])
+    expected = ask(service, good).json()["ids"]
+    random = np.random.default_rng(1)
+    broken = [good[: random.integers(1, len(good) - 100)] for _ in range(20)]
+    bodies = [broken[i // 16] if i % 16 == 7 else good for i in range(320)]
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda body: ask(service, body), bodies))
+    for body, answer in zip(bodies, answers, strict=True):
+        if body is good:
+            assert answer.json()["ids"] == expected
+        else:
+            assert answer.status_code == 422
+
+
+@pytest.mark.slow
+def test_more_callers_than_places_get_their_answer_or_are_told_when(service: Service) -> None:
+    body = encoded(noise(1)[0])
+    with ThreadPoolExecutor(150) as threads:
+        answers = list(threads.map(lambda _: ask(service, body), range(450)))
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert {answer.json()["code"] for answer in refused} <= {"overloaded"}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert len(refused) < len(answers)
+    assert ask(service, body).status_code == 200
+
+
+def connected(service: Service) -> socket.socket:
+    host, port = service.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS)
+
+
+HEAD = "POST /v1/tokenizers/tiny/{call} HTTP/1.1\r\nHost: x\r\nContent-Type: {media}\r\n"
+
+
+@pytest.mark.slow
+def test_a_body_without_end_is_ended(service: Service) -> None:
+    chunk = b"%x\r\n%s\r\n" % (100_000, bytes(100_000))
+    with connected(service) as connection:
+        head = HEAD.format(call="encode", media="image/png") + "Transfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode())
+        answer = b""
+        with suppress(ConnectionError):
+            for _ in range(1000):
+                connection.sendall(chunk)
+        with suppress(ConnectionError):
+            answer = connection.recv(10_000)
+    assert not answer or answer.startswith(b"HTTP/1.1 413")
+    assert ask(service, encoded(noise(1)[0])).status_code == 200
+
+
+@pytest.mark.slow
+def test_callers_who_never_read_keep_nobody_waiting(service: Service) -> None:
+    ids = np.zeros((200, 200), np.int64).tolist()
+    body = json.dumps({"ids": ids}).encode()
+    head = HEAD.format(call="decode", media="application/json") + "Accept: application/x-npy\r\n"
+    lazy = [connected(service) for _ in range(8)]
+    for connection in lazy:
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    picture = encoded(noise(1)[0])
+    assert [ask(service, picture).status_code for _ in range(10)] == [200] * 10
+    for connection in lazy:
+        connection.close()
+    until(lambda: "vistok_items 0.0" in httpx.get(f"{service.url}/metrics").text)
