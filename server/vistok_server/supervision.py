@@ -45,11 +45,12 @@ class Supervisor:
                 await self._start()
                 pause = _FIRST_PAUSE_SECONDS
                 await self._work()
-            except (WorkerLost, VistokError) as error:
+            except Exception as error:
                 if not self.described.done():
                     self.described.set_exception(_as_failure(error))
                     return
-                logger.error("%s; it is started again", error)
+                expected = isinstance(error, WorkerLost | VistokError)
+                logger.error("a worker is started again: %s", error, exc_info=not expected)
             finally:
                 self.is_up = False
                 await self._worker.stop()
@@ -69,7 +70,7 @@ class Supervisor:
             start = time.monotonic()
             try:
                 outcomes = await asyncio.wait_for(self._worker.run(batch), self._batch_timeout_seconds)
-            except (WorkerLost, TimeoutError) as error:
+            except Exception as error:
                 self._metrics.worker_losses.inc()
                 self._put_back(jobs)
                 if isinstance(error, TimeoutError):
@@ -111,7 +112,7 @@ class Supervisor:
         self._room.put_back(job for job in wanted if not job.result.done())
 
 
-def _as_failure(error: WorkerLost | VistokError) -> VistokError:
+def _as_failure(error: Exception) -> VistokError:
     if isinstance(error, VistokError):
         return error
-    return VistokError(ErrorCode.NOT_READY, f"{error} while it loaded the tokenizers: see the log")
+    return VistokError(ErrorCode.NOT_READY, f"{error} while the tokenizers were loaded: see the log")

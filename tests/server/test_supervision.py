@@ -184,6 +184,25 @@ async def test_running_out_of_memory_splits_the_batch_and_halves_the_next(
     assert [shape[0] for _, shape in tokenizer.batches[4:]] == [2, 2]
 
 
+async def test_a_device_that_fails_costs_its_worker_and_no_job(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = tokenizer.decode
+    failures = [torch.AcceleratorError("CUDA error: an illegal memory access was encountered")]
+
+    def fail_once(ids: torch.Tensor) -> torch.Tensor:
+        if failures:
+            raise failures.pop()
+        return decode(ids)
+
+    monkeypatch.setattr(tokenizer, "decode", fail_once)
+    worker = MortalWorker(tokenizer)
+    jobs = [decoding(room, value) for value in range(3)]
+    start(worker)
+    assert [await first_pixel(job) for job in jobs] == [0, 17, 34]
+    assert worker.started == 2
+
+
 async def test_a_picture_too_large_for_the_device_is_the_callers_to_mend(
     tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

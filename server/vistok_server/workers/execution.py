@@ -21,6 +21,8 @@ def execute(
 ) -> Outcomes:
     """Give every job its result; a batch that fails is split until the bad job is alone.
 
+    Raises torch.AcceleratorError when the device fails, not the batch.
+
     Args:
         tokenizer: the one that the batch is for.
         operation: says what the inputs are.
@@ -70,6 +72,8 @@ def _attempt(tokenizer: VisualTokenizer, operation: Operation, inputs: np.ndarra
         return outputs
     except VistokError as error:
         return _Failure(error, is_out_of_memory=False)
+    except torch.AcceleratorError:
+        raise  # the device is of no use any more to this process: another one has to take over
     except Exception as error:
         logger.warning("a batch of %d items failed: %r", len(inputs), error)
         if _is_out_of_memory(error):
