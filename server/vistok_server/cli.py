@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from vistok_protocol.errors import VistokError
+from vistok_server import logs
 from vistok_server.keys import new_key
 from vistok_server.settings import Settings
 
@@ -42,6 +43,7 @@ def serve(
     if show_settings:
         typer.echo(settings.to_toml())
         return
+    logs.configure(settings.log_format, "service")
     listener = _listen(host, port)
     # Imported here, so that `--help` and a wrong option do not wait for it.
     from vistok_server.app import create_app

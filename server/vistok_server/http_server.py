@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from vistok_server.http_protocol import BoundedHttpProtocol
 from vistok_server.settings import Settings
 
-logger = logging.getLogger("uvicorn.error")  # the one whose lines the command shows
+logger = logging.getLogger(__name__)
 
 # For the errors of what is dropped, before connections are cut.
 _LAST_WORDS_SECONDS = 5
@@ -43,6 +43,7 @@ class HttpServer(uvicorn.Server):
                 ws="none",
                 server_header=False,
                 timeout_graceful_shutdown=math.ceil(settings.grace_seconds) + _LAST_WORDS_SECONDS,
+                log_config=None,  # the command's own
                 access_log=False,  # its lines hold the whole query, and with it the tokens of a picture
             )
         )

@@ -16,6 +16,7 @@ from pydantic_settings import (
 )
 
 from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_server.logs import LogFormat
 
 MEBIBYTE = 1024 * 1024
 
@@ -66,6 +67,8 @@ class Settings(BaseSettings):
     """How long a call may take, its upload included; after it: 504."""
     grace_seconds: float = Field(default=60.0, gt=0)
     """How long the service finishes what it has admitted after it was told to stop; the rest is dropped."""
+    log_format: LogFormat = "human"
+    """`human`, or `json`: one object a line."""
 
     api_keys: Annotated[tuple[KeyEntry, ...], NoDecode] = ()
     """Who may call, as `vistok key NAME` prints it; none lets everybody in."""

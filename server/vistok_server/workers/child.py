@@ -4,16 +4,17 @@ It owns one device. It reads settings, loads and warms up what they name, then r
 parent closes the socket, which also happens when the parent dies. The three numbers are descriptors.
 """
 
-import logging
 import signal
 import socket
 import sys
+from contextlib import suppress
 from io import BufferedRWPair
 
 import torch
 
 from vistok.tokenizer import VisualTokenizer
 from vistok_protocol.errors import VistokError
+from vistok_server import logs
 from vistok_server.catalogue import load_tokenizers
 from vistok_server.settings import Settings
 from vistok_server.workers.execution import execute, warm_up
@@ -27,15 +28,17 @@ def main() -> None:
     # Signals of a terminal reach all processes of the service; when to end is the parent's to say.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    logging.basicConfig(format="%(levelname)s: worker: %(message)s")
     descriptor, inputs, outputs = map(int, sys.argv[1:4])
-    with socket.socket(fileno=descriptor) as connection, connection.makefile("rwb") as stream:
+    # A parent that is gone wants no answer.
+    with suppress(ConnectionError), socket.socket(fileno=descriptor) as connection:
+        stream = connection.makefile("rwb")
         serve(stream, SharedMemory(inputs), SharedMemory(outputs), device=sys.argv[4])
 
 
 def serve(stream: BufferedRWPair, inputs: SharedMemory, outputs: SharedMemory, device: str) -> None:
     """Say what is loaded, then answer tasks until the stream ends."""
     settings = Settings.model_validate_json(_read_frame(stream))
+    logs.configure(settings.log_format, f"worker {device}")
     if settings.torch_threads is not None:
         torch.set_num_threads(settings.torch_threads)
     try:
