@@ -175,16 +175,13 @@ class Engine:
         thread holds stays counted until it lets go.
         """
         with self.metrics.media_seconds.labels(function.__name__).time():
-            return await self._off_loop(function, *arguments)
-
-    async def _off_loop(self, function: Callable[..., Result], *arguments: object) -> Result:
-        async with self._media_places:  # no more than there are threads: nothing waits out of sight
-            running = asyncio.get_running_loop().run_in_executor(self._media, function, *arguments)
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                await asyncio.wait([running])
-                raise
+            async with self._media_places:  # no more than there are threads: nothing waits out of sight
+                running = asyncio.get_running_loop().run_in_executor(self._media, function, *arguments)
+                try:
+                    return await asyncio.shield(running)
+                except asyncio.CancelledError:
+                    await asyncio.wait([running])
+                    raise
 
     async def run(
         self, sender: Sender, tokenizer: TokenizerInfo, operation: Operation, items: np.ndarray, pixels: int

@@ -1,6 +1,6 @@
 """What the service counts and times, in Prometheus's words; `/metrics` shows it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from prometheus_client import (
@@ -31,46 +31,28 @@ class Metrics:
     """All figures of one application; each has its meaning beside its name."""
 
     def __init__(self) -> None:
-        self._registry = registry = CollectorRegistry()
-        self.requests = Counter("vistok_requests", "Calls answered.", ["route", "status"], registry=registry)
-        self.request_seconds = Histogram(
-            "vistok_request_seconds", "From the head of a call to the end of its answer.", ["route"],
-            buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
-        self.refusals = Counter(
-            "vistok_refusals", "Calls that ended in an error.", ["code"], registry=registry
+        self._registry = CollectorRegistry()
+        batch = ("tokenizer", "operation")
+        self.requests = self._counter("requests", "Calls answered.", "route", "status")
+        self.refusals = self._counter("refusals", "Calls that ended in an error.", "code")
+        self.pixels = self._counter("pixels", "Pixels that workers did.", *batch)
+        self.worker_losses = self._counter("worker_losses", "Workers that died or hung, and were replaced.")
+        self.request_seconds = self._histogram(
+            "request_seconds", "From the head of a call to the end of its answer.", _SECONDS, "route"
         )
-        self.media_seconds = Histogram(
-            "vistok_media_seconds", "Work on media threads, waiting for one included.", ["work"],
-            buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
-        self.queue_seconds = Histogram(
-            "vistok_queue_seconds", "A job in the queue, until its batch begins.", ["tokenizer", "operation"],
-            buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
-        self.device_seconds = Histogram(
-            "vistok_device_seconds", "A batch at a worker.", ["tokenizer", "operation"],
-            buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
-        self.batch_jobs = Histogram(
-            "vistok_batch_jobs", "Jobs of a batch.", ["tokenizer", "operation"],
-            buckets=_JOBS, registry=registry,
-        )  # fmt: skip
-        self.batch_fill = Histogram(
-            "vistok_batch_fill", "Pixels of a batch, as a share of the most.", ["tokenizer", "operation"],
-            buckets=_SHARES, registry=registry,
-        )  # fmt: skip
-        self.pixels = Counter(
-            "vistok_pixels",
-            "Pixels that workers were done with.",
-            ["tokenizer", "operation"],
-            registry=registry,
+        self.media_seconds = self._histogram(
+            "media_seconds", "Work on media threads, waiting for one included.", _SECONDS, "work"
         )
-        self.worker_losses = Counter(
-            "vistok_worker_losses", "Workers that died or hung, and were replaced.", registry=registry
+        self.queue_seconds = self._histogram(
+            "queue_seconds", "A job in the queue, until its batch begins.", _SECONDS, *batch
+        )
+        self.device_seconds = self._histogram("device_seconds", "A batch at a worker.", _SECONDS, *batch)
+        self.batch_jobs = self._histogram("batch_jobs", "Jobs of a batch.", _JOBS, *batch)
+        self.batch_fill = self._histogram(
+            "batch_fill", "Pixels of a batch, as a share of the most.", _SHARES, *batch
         )
         self.vocabulary = VocabularyUse()
-        registry.register(self.vocabulary)
+        self._registry.register(self.vocabulary)
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Show a number that somebody else keeps."""
@@ -79,6 +61,12 @@ class Metrics:
     def text(self) -> bytes:
         """Give all figures as Prometheus reads them."""
         return generate_latest(self._registry)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(f"vistok_{name}", meaning, labels, registry=self._registry)
+
+    def _histogram(self, name: str, meaning: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"vistok_{name}", meaning, labels, registry=self._registry, buckets=buckets)
 
 
 class VocabularyUse(Collector):
