@@ -127,6 +127,7 @@ def load(url: str, script: Path, callers: int, seconds: float) -> Speed:
         f"-t{min(callers, 2)}",
         f"-c{callers}",
         f"-d{seconds:g}s",
+        "--timeout=60s",
         "-s",
         str(script),
         url,

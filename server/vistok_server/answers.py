@@ -1,4 +1,4 @@
-"""Results as bodies: grids, arrays and pictures in the media type that was asked for; on media threads."""
+"""Results as bodies: grids and arrays in the media type that was asked for."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from vistok_protocol.tokens import TokenGrid
 
 GRID_TYPES = (media_types.JSON, media_types.TOKENS, media_types.NPY)
 IDS_TYPES = (media_types.JSON, media_types.NPY)
+PICTURE_TYPES = (media_types.PNG, media_types.WEBP, media_types.JPEG, media_types.NPY)
 VARY = {"Vary": "Accept"}
 
 

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
@@ -18,6 +17,7 @@ from vistok_server.connection import Attendance, Envelope
 from vistok_server.engine import Engine
 from vistok_server.routes import coding, information, latents
 from vistok_server.settings import Settings
+from vistok_server.workers.placement import placements
 from vistok_server.workers.process import ProcessWorker
 from vistok_server.workers.worker import Worker
 
@@ -34,7 +34,7 @@ def create_app(
 ) -> FastAPI:
     """Build the application.
 
-    Worker processes, one on each device of the settings, load what these name: in the background, it answers
+    Worker processes, on the devices of the settings, load what these name: in the background, it answers
     at once, and /readyz says when it is ready. `on_loaded` is then called with the future that holds the
     tokenizers' descriptions or the error. Tokenizers that are at hand are run on a thread of this process
     instead. `app.state.engine` is the engine, from the start of the lifespan on.
@@ -50,7 +50,6 @@ def create_app(
     for router in (information.router, coding.router, latents.router):
         app.include_router(router)
     app.add_exception_handler(VistokError, problems.on_vistok_error)
-    app.add_exception_handler(RequestValidationError, problems.on_invalid_parameters)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     if settings.cors_origins:
         app.add_middleware(
@@ -82,7 +81,7 @@ def _lifespan(
 
 def _workers(settings: Settings, tokenizers: "Mapping[str, VisualTokenizer] | None") -> list[Worker]:
     if tokenizers is None:
-        return [ProcessWorker(settings, device) for device in settings.devices]
+        return [ProcessWorker(settings, placement) for placement in placements(settings)]
     from vistok_server.workers.in_process import InProcessWorker  # brings torch, which others need not have
 
-    return [InProcessWorker(tokenizers)]
+    return [InProcessWorker(tokenizers, settings)]

@@ -53,6 +53,8 @@ class FairQueue(Generic[Item]):
         self._ends: dict[Hashable, int] = {}  # of each flow's last job, on the virtual time line
         self._now = 0
         self._arrivals = 0
+        self.pixels = 0
+        """Of all jobs together."""
 
     def __len__(self) -> int:
         """Give the number of jobs."""
@@ -72,7 +74,10 @@ class FairQueue(Generic[Item]):
     def remove(self, job: Item) -> None:
         """Take a job out; nothing happens when it is not here."""
         places = self._places.get(job.key, [])
-        self._keep(job.key, [place for place in places if place.job is not job])
+        kept = [place for place in places if place.job is not job]
+        if len(kept) < len(places):
+            self.pixels -= job.pixels
+            self._keep(job.key, kept)
 
     def take(self, max_pixels: int) -> list[Item]:
         """Remove and return the next batch; nothing when no job waits.
@@ -87,12 +92,14 @@ class FairQueue(Generic[Item]):
         while count < len(places) and pixels + places[count].job.pixels <= max_pixels:
             pixels += places[count].job.pixels
             count += 1
+        self.pixels -= pixels
         self._now = max(self._now, places[0].turn)
         self._keep(key, places[count:])
         return [place.job for place in places[:count]]
 
     def _insert(self, job: Item, turn: int) -> None:
         self._arrivals += 1
+        self.pixels += job.pixels
         insort(self._places.setdefault(job.key, []), _Place(job.is_bulk, turn, self._arrivals, job))
 
     def _keep(self, key: Hashable, places: list[_Place[Item]]) -> None:

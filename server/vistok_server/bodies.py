@@ -1,6 +1,6 @@
 """Reading what a caller sends, with its limits checked while it streams in."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from starlette.datastructures import UploadFile
@@ -8,6 +8,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from vistok_protocol.errors import ErrorCode, VistokError
+
+Count = Callable[[int], None]
+"""Told the bytes that have come; raises when they are too many for the house."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,15 @@ def is_multipart(request: Request) -> bool:
     return media_type_of(request.headers.get("content-type")) == "multipart/form-data"
 
 
-async def read_part(request: Request, max_bytes: int) -> Part:
-    """Read a raw body; EMPTY_BODY, TOO_LARGE (nothing is read past the limit)."""
-    data = b"".join([chunk async for chunk in _limited_stream(request, max_bytes)])
+async def read_part(request: Request, max_bytes: int, count: Count) -> Part:
+    """Read a raw body; EMPTY_BODY, TOO_LARGE (nothing is read past the limit), and what counting raises."""
+    data = b"".join([chunk async for chunk in _limited_stream(request, max_bytes, count)])
     if not data:
         raise VistokError(ErrorCode.EMPTY_BODY, "the body is empty: zero bytes came")
     return Part(data, media_type_of(request.headers.get("content-type")))
 
 
-async def read_parts(request: Request, max_bytes: int, max_files: int) -> list[Part]:
+async def read_parts(request: Request, max_bytes: int, max_files: int, count: Count) -> list[Part]:
     """Read the files of a multipart body in order, under whatever field names they came.
 
     Raises TOO_LARGE, INVALID_REQUEST (no multipart, cut short, too many files, a field that is no file),
@@ -44,7 +47,7 @@ async def read_parts(request: Request, max_bytes: int, max_files: int) -> list[P
     """
 
     async def whole_stream() -> AsyncGenerator[bytes, None]:
-        async for chunk in _limited_stream(request, max_bytes):
+        async for chunk in _limited_stream(request, max_bytes, count):
             yield chunk
         if parser.begun and not parser.complete:
             raise VistokError(
@@ -82,7 +85,7 @@ class _Parser(MultiPartParser):
         super().on_end()
 
 
-async def _limited_stream(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _limited_stream(request: Request, max_bytes: int, count: Count) -> AsyncGenerator[bytes, None]:
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise VistokError(
@@ -97,6 +100,7 @@ async def _limited_stream(request: Request, max_bytes: int) -> AsyncGenerator[by
         received += len(chunk)
         if received > max_bytes:
             raise _too_large("more came", max_bytes)
+        count(len(chunk))
         yield chunk
 
 

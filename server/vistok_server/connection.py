@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import MutableMapping
-from contextlib import suppress
+from contextlib import ExitStack
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # An answer is never taken for something else than it says, such as a script.
 _SECURITY = {"X-Content-Type-Options": "nosniff"}
+_WITHOUT_BODY = ("GET", "HEAD")
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -36,12 +37,15 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope))
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         answer = _Answer(send, {media_types.REQUEST_ID: request_id, **_SECURITY})
         metrics = scope["app"].state.engine.metrics
         start = time.monotonic()
         try:
-            await self._app(scope, receive, answer.send)
+            with ExitStack() as until_answered:
+                state["until_answered"] = until_answered
+                await self._app(scope, receive, answer.send)
         except Exception as error:
             if not isinstance(error, VistokError):
                 logger.exception("request %s failed", request_id)
@@ -75,20 +79,56 @@ class Attendance:
             await self._app(scope, receive, send)
             return
         seconds = min(self._timeout_seconds, _seconds_wanted(Headers(scope=scope)))
-        messages: asyncio.Queue[Message] = asyncio.Queue(maxsize=1)
         answer = _Answer(send, {})
-        work = asyncio.ensure_future(self._app(scope, messages.get, answer.send))
-        watch = asyncio.ensure_future(_listen(receive, messages))
+        caller = _Caller(receive, answer)
+        if scope["method"] in _WITHOUT_BODY:
+            caller.watch()
         try:
-            done, _ = await asyncio.wait({work, watch}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            # A connection also ends when the answer is complete; then the work may tidy up.
-            if work in done or (watch in done and answer.complete):
-                await work
-            elif not done:
-                raise VistokError(ErrorCode.TIMED_OUT, f"the call took longer than {seconds:g} seconds")
+            async with asyncio.timeout(seconds) as time_left:
+                await self._app(scope, caller.receive, answer.send)
+        except asyncio.CancelledError:
+            if not caller.has_left:
+                raise
+        except TimeoutError:
+            if not time_left.expired():
+                raise
+            detail = f"the call took longer than {seconds:g} seconds"
+            raise VistokError(ErrorCode.TIMED_OUT, detail) from None
         finally:
-            await _end(work)
-            await _end(watch)
+            caller.forget()
+
+
+class _Caller:
+    """Hears what a caller sends, and from then on whether the caller leaves before the answer is complete."""
+
+    def __init__(self, receive: Receive, answer: "_Answer") -> None:
+        self._receive = receive
+        self._answer = answer
+        self._work = asyncio.current_task()
+        self._watching: asyncio.Task[None] | None = None
+        self.has_left = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self.watch()
+        return message
+
+    def watch(self) -> None:
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._wait_for_leaving())
+
+    def forget(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _wait_for_leaving(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        # A connection also ends when the answer is complete; then the work may tidy up.
+        if not self._answer.complete and self._work is not None:
+            self.has_left = True
+            self._work.cancel()
 
 
 def _seconds_wanted(headers: Headers) -> float:
@@ -103,19 +143,6 @@ def _seconds_wanted(headers: Headers) -> float:
             f"{media_types.TIMEOUT}: expected whole milliseconds above 0, got {wanted[:40]!r}",
         )
     return int(wanted) / 1000
-
-
-async def _listen(receive: Receive, messages: "asyncio.Queue[Message]") -> None:
-    """Pass on what the caller sends, until the caller leaves."""
-    while (message := await receive())["type"] != "http.disconnect":
-        await messages.put(message)
-
-
-async def _end(task: "asyncio.Future[None]") -> None:
-    if not task.done():
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 class _Answer:

@@ -1,47 +1,59 @@
-"""Admit or refuse work, prepare its media off the event loop, and wait for the worker's result."""
+"""Admit or refuse work, put it in the queue, and wait for the worker's result."""
 
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from vistok.grid_rules import crop, make_grid
+from vistok.grid_rules import make_grid
 from vistok.media.fitting import Fit
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
 from vistok_protocol.tokens import TokenGrid
 from vistok_server.bodies import Part
-from vistok_server.jobs import Job, Operation, Sender
+from vistok_server.byte_budget import ByteBudget
+from vistok_server.jobs import Job, Sender
 from vistok_server.keys import KeyRing
 from vistok_server.metrics import Metrics
+from vistok_server.orders import (
+    Computed,
+    Decode,
+    Encode,
+    Encoded,
+    Lookup,
+    Order,
+    Quantize,
+    Reconstruct,
+    Reconstructed,
+    Written,
+)
 from vistok_server.pace import Pace
-from vistok_server.pictures import measure_part, prepare_part
-from vistok_server.pixel_budget import PixelBudget
 from vistok_server.places import Places
 from vistok_server.rates import Rates
 from vistok_server.settings import Settings
+from vistok_server.sizes import model_shape
 from vistok_server.supervision import Supervisor
 from vistok_server.waiting_room import WaitingRoom
 from vistok_server.workers.worker import Worker
 
 Result = TypeVar("Result")
+Answer = TypeVar("Answer", Encoded, Written, Reconstructed, Computed)
+
+# That read and write large JSON and arrays; media are the workers' business.
+_THREADS = 2
 
 
 class Engine:
-    """Everything between the routes and the devices; belongs to the event loop.
-
-    Workers run the models, a few threads decode and encode media.
-    """
+    """Everything between the routes and the workers; belongs to the event loop."""
 
     def __init__(self, settings: Settings, workers: Sequence[Worker]) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self._room = WaitingRoom(settings.max_batch_pixels)
+        self._room = WaitingRoom(settings.max_batch_pixels, len(workers))
         self._supervisors = [
             Supervisor(worker, self._room, self.metrics, settings.batch_timeout_seconds) for worker in workers
         ]
@@ -50,9 +62,9 @@ class Engine:
         self._loading: asyncio.Task[None]
         self.loaded: asyncio.Future[Mapping[str, TokenizerInfo]] = asyncio.Future()
         """Done when every worker has loaded the tokenizers; holds the error if one could not."""
-        self._media = ThreadPoolExecutor(settings.media_threads, thread_name_prefix="vistok-media")
-        self._media_places = asyncio.Semaphore(settings.media_threads)
-        self._pixels = PixelBudget(settings.max_waiting_pixels)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="vistok-bodies")
+        self._thread_places = asyncio.Semaphore(_THREADS)
+        self.bodies = ByteBudget(settings.max_waiting_bytes)
         self._uploads: set[asyncio.Timeout] = set()
         self._places = Places(settings.max_queue, settings.max_items_per_caller)
         self._pace = Pace()
@@ -109,7 +121,7 @@ class Engine:
         for task in (*self._working, self._loading):
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
-        await asyncio.to_thread(self._media.shutdown)
+        await asyncio.to_thread(self._threads.shutdown)
 
     def tokenizers(self) -> Mapping[str, TokenizerInfo]:
         """Describe what is served; NOT_READY while loading, while stopping, and when loading has failed.
@@ -169,71 +181,84 @@ class Engine:
             raise _stopping() from None
 
     async def off_loop(self, function: Callable[..., Result], *arguments: object) -> Result:
-        """Run a function that takes its time on a media thread; skipped if the caller leaves before.
+        """Run a function that takes its time on a thread; skipped if the caller leaves before.
 
         A thread cannot be interrupted. A caller who leaves while it works is waited for, so that what the
         thread holds stays counted until it lets go.
         """
-        with self.metrics.media_seconds.labels(function.__name__).time():
-            async with self._media_places:  # no more than there are threads: nothing waits out of sight
-                running = asyncio.get_running_loop().run_in_executor(self._media, function, *arguments)
-                try:
-                    return await asyncio.shield(running)
-                except asyncio.CancelledError:
-                    await asyncio.wait([running])
-                    raise
+        async with self._thread_places:  # no more than there are threads: nothing waits out of sight
+            running = asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.wait([running])
+                raise
 
-    async def run(
-        self, sender: Sender, tokenizer: TokenizerInfo, operation: Operation, items: np.ndarray, pixels: int
-    ) -> np.ndarray:
-        """Have the worker do one operation on an array whose leading axis counts items (see `Operation`).
+    async def encode(self, sender: Sender, tokenizer: TokenizerInfo, part: Part, fit: Fit) -> TokenGrid:
+        """Give the grid of a picture."""
+        shape = model_shape(part, fit, tokenizer.factor, self.settings)
+        order = Encode(_array_of(part), part.media_type, fit)
+        encoded = await self._done(Encoded, sender, tokenizer, order, shape)
+        self.metrics.vocabulary.add(tokenizer, encoded.ids)
+        return make_grid(tokenizer, encoded.ids, encoded.size)
 
-        `pixels` is what they weigh in a batch. When the waiting task is cancelled, a job that has not
-        begun is forgotten and never run.
+    async def decode(
+        self, sender: Sender, tokenizer: TokenizerInfo, grid: TokenGrid, answer_type: str
+    ) -> bytes:
+        """Give the picture of a grid that was checked, written as this media type."""
+        shape = tuple(side * tokenizer.factor for side in grid.shape)
+        order = Decode(grid.ids, grid.pixels, answer_type)
+        return (await self._done(Written, sender, tokenizer, order, shape)).content.tobytes()
+
+    async def reconstruct(
+        self, sender: Sender, tokenizer: TokenizerInfo, part: Part, fit: Fit, answer_type: str
+    ) -> Reconstructed:
+        """Give a picture after a round trip, written as this media type."""
+        shape = model_shape(part, fit, tokenizer.factor, self.settings)
+        order = Reconstruct(_array_of(part), part.media_type, fit, answer_type)
+        return await self._done(Reconstructed, sender, tokenizer, order, shape)
+
+    async def quantize(self, sender: Sender, tokenizer: TokenizerInfo, features: np.ndarray) -> np.ndarray:
+        """Give the ids `(b h w [k])` of feature maps `(b d h w)`."""
+        shape = (features.shape[0], *(side * tokenizer.factor for side in features.shape[2:]))
+        return (await self._done(Computed, sender, tokenizer, Quantize(features), shape)).values
+
+    async def look_up(self, sender: Sender, tokenizer: TokenizerInfo, ids: np.ndarray) -> np.ndarray:
+        """Give the codes `(b d h w)` of ids `(b h w [k])` that were checked."""
+        shape = (ids.shape[0], *(side * tokenizer.factor for side in ids.shape[1:3]))
+        return (await self._done(Computed, sender, tokenizer, Lookup(ids), shape)).values
+
+    async def _done(
+        self,
+        kind: type[Answer],
+        sender: Sender,
+        tokenizer: TokenizerInfo,
+        order: Order,
+        shape: tuple[int, ...],
+    ) -> Answer:
+        """Have a worker do an order, whose pixels have this shape.
+
+        When the waiting task is cancelled, a job that has not begun is forgotten and never run.
         """
+        pixels = math.prod(shape)
+        if self._room.pixels and self._room.pixels + pixels > self.settings.max_waiting_pixels:
+            raise VistokError(
+                ErrorCode.OVERLOADED,
+                f"{self._room.pixels} of {self.settings.max_waiting_pixels} pixels wait, {pixels} more came",
+            )
         result = asyncio.get_running_loop().create_future()
-        job = Job(sender, tokenizer.name, operation, items, pixels, result)
+        job = Job(sender, tokenizer.name, order, shape, pixels, result)
         self._unfinished.add(job)
         self._room.put(job)
         try:
-            return await job.result
+            done = await job.result
         except asyncio.CancelledError:
             self._room.withdraw(job)
             raise
         finally:
             self._unfinished.discard(job)
-
-    @asynccontextmanager
-    async def encoded(
-        self, sender: Sender, tokenizer: TokenizerInfo, part: Part, fit: Fit
-    ) -> AsyncIterator["Encoded"]:
-        """Read one picture, fit it and give its grid; its pixels are counted until the block is left."""
-        pixels = await self.off_loop(measure_part, part, fit, tokenizer.factor, self.settings)
-        async with self._pixels.hold(pixels):
-            prepared = await self.off_loop(prepare_part, part, fit, tokenizer.factor, self.settings)
-            rows, columns = prepared.pixels.shape[:2]
-            items = prepared.pixels[np.newaxis]
-            ids = await self.run(sender, tokenizer, Operation.ENCODE, items, rows * columns)
-            self.metrics.vocabulary.add(tokenizer, ids)
-            grid = make_grid(tokenizer, ids[0], prepared.size)
-            yield Encoded(grid, crop(prepared.pixels, prepared.size))
-
-    @asynccontextmanager
-    async def decoded(
-        self, sender: Sender, tokenizer: TokenizerInfo, grid: TokenGrid
-    ) -> AsyncIterator[np.ndarray]:
-        """Give the picture that `decode` gives; its pixels are counted until the block is left."""
-        async with self._pixels.hold(_pixels_of(tokenizer, grid)):
-            yield await self.decode(sender, tokenizer, grid)
-
-    async def decode(self, sender: Sender, tokenizer: TokenizerInfo, grid: TokenGrid) -> np.ndarray:
-        """Give the picture of a grid that was checked, uint8 `(h w 3)`, in the size that the grid says.
-
-        For those who hold pixels already; the others take `decoded`.
-        """
-        pixels = _pixels_of(tokenizer, grid)
-        pictures = await self.run(sender, tokenizer, Operation.DECODE, grid.ids[np.newaxis], pixels)
-        return crop(pictures[0], grid.pixels)
+        assert isinstance(done, kind)
+        return done
 
     async def _watch_loading(self) -> None:
         try:
@@ -245,16 +270,8 @@ class Engine:
             self.loaded.set_result(described[0])
 
 
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """A picture's grid, and the picture as the model saw it: uint8 `(h w 3)`, without padding."""
-
-    grid: TokenGrid
-    picture: np.ndarray
-
-
-def _pixels_of(tokenizer: TokenizerInfo, grid: TokenGrid) -> int:
-    return math.prod(grid.shape) * tokenizer.factor**2
+def _array_of(part: Part) -> np.ndarray:
+    return np.frombuffer(part.data, np.uint8)
 
 
 def _stopping() -> VistokError:

@@ -1,20 +1,11 @@
-"""What is asked of a worker: the words that the parts of the engine share."""
+"""What waits for a worker: an order, who gave it, and who wants its result."""
 
 import time
 from asyncio import Future
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-import numpy as np
-
-
-class Operation(StrEnum):
-    """What a worker does with an array; the leading axis `n` counts the items of the job."""
-
-    ENCODE = "encode"  # (n h w 3) uint8 -> ids (n h/f w/f [k]) int64
-    DECODE = "decode"  # ids (n h w [k]) int64 -> (n h*f w*f 3) uint8
-    QUANTIZE = "quantize"  # (n d h w) float32 -> ids (n h w [k]) int64
-    LOOKUP = "lookup"  # ids (n h w [k]) int64 -> (n d h w) float32
+from vistok_server.orders import Order, Result
 
 
 @dataclass(frozen=True)
@@ -27,20 +18,18 @@ class Sender:
     """Whether the work lets all other work go first."""
 
 
-BatchKey = tuple[str, Operation, tuple[int, ...], int | None]
-
-
 @dataclass(eq=False)
 class Job:
-    """One array to be worked on, and the future that its result is put in; belongs to the event loop."""
+    """One order, and the future that its result is put in; belongs to the event loop."""
 
     sender: Sender
     tokenizer: str
-    operation: Operation
-    array: np.ndarray
+    order: Order
+    shape: tuple[int, ...]
+    """Of what the model sees; jobs of one shape share a batch."""
     pixels: int
-    """What it counts for in a batch: the pixels of the picture on the model's side."""
-    result: "Future[np.ndarray]"
+    """What it counts for in a batch and in its caller's share."""
+    result: "Future[Result]"
     arrived: float = field(default_factory=time.monotonic)
     has_lost_a_worker: bool = False
     """Whether it was in the batch of a worker that died: it is tried once more, alone."""
@@ -56,11 +45,11 @@ class Job:
         return self.sender.is_bulk
 
     @property
-    def key(self) -> BatchKey:
+    def key(self) -> Hashable:
         """Jobs may share a batch when their keys are equal: no shape is ever padded to another."""
         return (
             self.tokenizer,
-            self.operation,
-            self.array.shape[1:],
+            self.order.operation,
+            self.shape,
             id(self) if self.has_lost_a_worker else None,
         )

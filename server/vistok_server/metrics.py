@@ -1,5 +1,6 @@
 """What the service counts and times, in Prometheus's words; `/metrics` shows it."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from vistok_protocol.schemas import TokenizerInfo
+from vistok_server.jobs import Job
 
 # Prometheus asks for no time of creation, and it would double the number of series.
 disable_created_metrics()
@@ -40,9 +42,6 @@ class Metrics:
         self.request_seconds = self._histogram(
             "request_seconds", "From the head of a call to the end of its answer.", _SECONDS, "route"
         )
-        self.media_seconds = self._histogram(
-            "media_seconds", "Work on media threads, waiting for one included.", _SECONDS, "work"
-        )
         self.queue_seconds = self._histogram(
             "queue_seconds", "A job in the queue, until its batch begins.", _SECONDS, *batch
         )
@@ -53,6 +52,18 @@ class Metrics:
         )
         self.vocabulary = VocabularyUse()
         self._registry.register(self.vocabulary)
+
+    def count_batch(self, jobs: Sequence[Job], start: float, max_pixels: int) -> None:
+        """Count a batch that has just come back from its worker, to which it went at `start`."""
+        labels = jobs[0].tokenizer, jobs[0].order.operation
+        pixels = sum(job.pixels for job in jobs)
+        waited = self.queue_seconds.labels(*labels)
+        for job in jobs:
+            waited.observe(start - job.arrived)
+        self.device_seconds.labels(*labels).observe(time.monotonic() - start)
+        self.batch_jobs.labels(*labels).observe(len(jobs))
+        self.batch_fill.labels(*labels).observe(pixels / max_pixels)
+        self.pixels.labels(*labels).inc(pixels)
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Show a number that somebody else keeps."""

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 import orjson
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -42,17 +41,6 @@ async def on_vistok_error(request: Request, error: Exception) -> Response:
     """Answer a failure of ours."""
     assert isinstance(error, VistokError)
     return _answer(request, error)
-
-
-async def on_invalid_parameters(request: Request, error: Exception) -> Response:
-    """Answer a query or header that does not fit its description, naming the first one that is wrong."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"][1:])
-    came = "" if first["type"] == "missing" else f", got {str(first['input'])[:100]!r}"
-    kind = "header" if first["loc"][0] == "header" else "query parameter"
-    detail = f"{kind} {name!r}: {first['msg']}{came}"
-    return _answer(request, VistokError(ErrorCode.INVALID_REQUEST, detail))
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

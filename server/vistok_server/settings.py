@@ -39,11 +39,11 @@ class Settings(BaseSettings):
     tokenizers: Annotated[tuple[str, ...], NoDecode] = ()
     """Bundled names or folders, in the environment separated by commas; none means all that are bundled."""
     devices: Annotated[tuple[Device, ...], NoDecode] = Field(("auto",), min_length=1)
-    """Where the models run, a worker process on each: `auto` takes CUDA where there is some."""
+    """Where the models run: a worker process on each, several on `cpu`; `auto` is CUDA where there is any."""
     torch_threads: int | None = Field(default=None, ge=1)
-    """Threads of one torch operation; None leaves torch's own choice."""
-    media_threads: int = Field(default_factory=lambda: min(8, os.cpu_count() or 1), ge=1)
-    """Threads that decode and encode media and parse bodies, off the event loop."""
+    """Threads of one torch operation; on processors there are as many workers as have room for so many."""
+    media_threads: int | None = Field(default=None, ge=1)
+    """Threads of each worker that decode and encode media; by default as many as its share of cores."""
 
     max_body_bytes: int = Field(default=64 * MEBIBYTE, ge=1)
     """The largest raw body, and the largest file of a multipart body."""
@@ -59,8 +59,10 @@ class Settings(BaseSettings):
     """The most pixels of one batch; a single larger picture is a batch of its own."""
     max_queue: int = Field(default=256, ge=1)
     """The most items (pictures, grids) in the house at once, waiting or in work; above it: 429."""
-    max_waiting_pixels: int = Field(default=64_000_000, ge=1)
-    """The most pixels of pictures in the house at once; more wait, and a single larger picture is alone."""
+    max_waiting_bytes: int = Field(default=1024 * MEBIBYTE, ge=1)
+    """The most bytes of bodies in the house at once, arriving or waiting; above it: 429."""
+    max_waiting_pixels: int = Field(default=1_000_000_000, ge=1)
+    """The most pixels that may wait for a worker; above it: 429. A single larger job may wait alone."""
     batch_timeout_seconds: float = Field(default=60.0, gt=0)
     """How long a batch may take before its worker counts as hung and is replaced."""
     timeout_seconds: float = Field(default=60.0, gt=0)

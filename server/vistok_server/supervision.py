@@ -10,6 +10,7 @@ from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
 from vistok_server.jobs import Job
 from vistok_server.metrics import Metrics
+from vistok_server.orders import Failed
 from vistok_server.waiting_room import WaitingRoom
 from vistok_server.workers.worker import Batch, Outcomes, Worker, WorkerLost
 
@@ -59,54 +60,54 @@ class Supervisor:
 
     async def _start(self) -> None:
         described = await self._worker.start()
+        self._worker.lost.add_done_callback(lambda _: self._room.wake())
         self.is_up = True
         if not self.described.done():
             self.described.set_result(described)
 
     async def _work(self) -> NoReturn:
         while True:
-            jobs = await self._room.take()
-            batch = Batch(jobs[0].tokenizer, jobs[0].operation, [job.array for job in jobs])
+            jobs = await self._next_jobs()
+            batch = Batch(jobs[0].tokenizer, [job.order for job in jobs])
             start = time.monotonic()
             try:
-                outcomes = await asyncio.wait_for(self._worker.run(batch), self._batch_timeout_seconds)
+                async with asyncio.timeout(self._batch_timeout_seconds):
+                    outcomes = await self._worker.run(batch)
             except Exception as error:
                 self._metrics.worker_losses.inc()
                 self._put_back(jobs)
                 if isinstance(error, TimeoutError):
                     raise WorkerLost("a worker did not answer in time") from None
                 raise
-            self._count(jobs, start)
+            self._metrics.count_batch(jobs, start, self._room.max_batch_pixels)
             self._answer(jobs, outcomes)
 
-    def _count(self, jobs: list[Job], start: float) -> None:
-        labels = jobs[0].tokenizer, jobs[0].operation.value
-        pixels = sum(job.pixels for job in jobs)
-        for job in jobs:
-            self._metrics.queue_seconds.labels(*labels).observe(start - job.arrived)
-        self._metrics.device_seconds.labels(*labels).observe(time.monotonic() - start)
-        self._metrics.batch_jobs.labels(*labels).observe(len(jobs))
-        self._metrics.batch_fill.labels(*labels).observe(pixels / self._room.max_batch_pixels)
-        self._metrics.pixels.labels(*labels).inc(pixels)
+    async def _next_jobs(self) -> list[Job]:
+        """Give the next batch; WorkerLost when the worker is lost while it waits for one."""
+        while not self._worker.lost.done():
+            if jobs := self._room.take():
+                return jobs
+            await self._room.changed()
+        self._metrics.worker_losses.inc()
+        raise WorkerLost("a worker that had nothing to do has ended")
 
     def _answer(self, jobs: list[Job], outcomes: Outcomes) -> None:
-        for job, result in zip(jobs, outcomes.results, strict=True):
+        for job, outcome in zip(jobs, outcomes.results, strict=True):
             if job.result.done():
                 continue  # its caller has left
-            if isinstance(result, VistokError):
-                job.result.set_exception(result)
+            if isinstance(outcome, Failed):
+                job.result.set_exception(outcome.error)
             else:
-                job.result.set_result(result)
-        if outcomes.too_many_items is not None:
-            pixels_of_one = jobs[0].pixels // len(jobs[0].array)
-            self._room.halve_batches(outcomes.too_many_items * pixels_of_one)
+                job.result.set_result(outcome)
+        if outcomes.too_many_pixels is not None:
+            self._room.halve_batches(outcomes.too_many_pixels)
 
     def _put_back(self, jobs: list[Job]) -> None:
         wanted = [job for job in jobs if not job.result.done()]
         for job in wanted:
             if job.has_lost_a_worker:
                 job.result.set_exception(
-                    VistokError(ErrorCode.INTERNAL, f"two workers were lost at this {job.operation}")
+                    VistokError(ErrorCode.INTERNAL, f"two workers were lost at this {job.order.operation}")
                 )
             job.has_lost_a_worker = True
         self._room.put_back(job for job in wanted if not job.result.done())

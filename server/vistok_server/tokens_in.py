@@ -1,4 +1,4 @@
-"""Ids and feature maps at the door: bodies to checked grids and arrays; on media threads."""
+"""Ids and feature maps at the door: bodies to checked grids and arrays."""
 
 from typing import TypeVar
 

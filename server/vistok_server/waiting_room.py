@@ -14,14 +14,20 @@ class WaitingRoom:
     with the load by themselves, and no job ever waits for company.
     """
 
-    def __init__(self, max_batch_pixels: int) -> None:
+    def __init__(self, max_batch_pixels: int, workers: int = 1) -> None:
         self.max_batch_pixels = max_batch_pixels
+        self._workers = workers
         self._jobs = FairQueue[Job]()
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
         """Give the number of jobs that wait."""
         return len(self._jobs)
+
+    @property
+    def pixels(self) -> int:
+        """The pixels of the jobs that wait."""
+        return self._jobs.pixels
 
     def put(self, job: Job) -> None:
         """Add a job at the end of its flow."""
@@ -37,12 +43,23 @@ class WaitingRoom:
         """Take a job out again, with all it holds; nothing happens when it does not wait any more."""
         self._jobs.remove(job)
 
-    async def take(self) -> list[Job]:
-        """Wait for jobs and return the next batch."""
-        while not (batch := self._jobs.take(self.max_batch_pixels)):
-            self._changed.clear()
-            await self._changed.wait()
-        return batch
+    def take(self) -> list[Job]:
+        """Return the next batch; nothing when no job waits.
+
+        Where there are several workers, none takes more than its share of what waits, since the others will
+        soon be idle.
+        """
+        share = -(-self.pixels // self._workers)
+        return self._jobs.take(min(self.max_batch_pixels, share))
+
+    async def changed(self) -> None:
+        """Wait until there are more jobs, or somebody wakes all who wait."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    def wake(self) -> None:
+        """Have everybody who waits look again."""
+        self._changed.set()
 
     def halve_batches(self, failed_pixels: int) -> None:
         """Answer the device running out of memory at `failed_pixels`: make smaller batches from now on."""

@@ -198,7 +198,6 @@ async def test_stopping_finishes_what_was_admitted(tokenizer: BrightnessTokenize
     await engine.loaded
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vistok") as client:
         tokenizer.open.clear()
-        # A round trip needs the worker twice, the second time after stopping has begun.
         round_trip = asyncio.create_task(
             client.post(
                 "/v1/tokenizers/fake/reconstruct",
@@ -264,7 +263,7 @@ async def test_the_event_loop_is_free_while_media_is_decoded(
         assert tokenizer.open.wait(30)
         return picture()
 
-    monkeypatch.setattr("vistok_server.pictures.read_image", slow)
+    monkeypatch.setattr("vistok_server.workers.media.read_image", slow)
     tokenizer.open.clear()
     call = asyncio.create_task(
         client.post(ENCODE, content=encoded(picture()), headers={"Content-Type": "image/png"})

@@ -1,4 +1,4 @@
-"""What the house holds in memory: pictures are counted in pixels, and who leaves leaves nothing behind."""
+"""What the house holds in memory: it is bounded, and who leaves leaves nothing behind."""
 
 import asyncio
 import threading
@@ -10,37 +10,13 @@ import pytest
 
 from tests.server.conftest import Serve, encoded, engine_of, picture, until_waiting
 from tests.server.fakes import BrightnessTokenizer
-from vistok.media.image import read_image
 from vistok_protocol.npy import write_npy
-from vistok_server.jobs import Job, Operation, Sender
-from vistok_server.pixel_budget import PixelBudget
+from vistok_server.jobs import Job, Sender
+from vistok_server.orders import Lookup
 from vistok_server.waiting_room import WaitingRoom
 
 BASE = "/v1/tokenizers/fake"
 PNG = {"Content-Type": "image/png"}
-
-
-class Decoder:
-    """Stands in for `read_image`: counts what was decoded, and can be held up."""
-
-    def __init__(self) -> None:
-        self.decoded = 0
-        self.entered = threading.Semaphore(0)
-        self.open = threading.Event()
-        self.open.set()
-
-    def __call__(self, data: bytes, limits: object) -> np.ndarray:
-        self.entered.release()
-        assert self.open.wait(30)
-        self.decoded += 1
-        return read_image(data, limits)
-
-
-@pytest.fixture
-def decoder(monkeypatch: pytest.MonkeyPatch) -> Decoder:
-    decoder = Decoder()
-    monkeypatch.setattr("vistok_server.pictures.read_image", decoder)
-    return decoder
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -61,7 +37,7 @@ def encoding(client: httpx.AsyncClient, pixels: np.ndarray, query: str = "") -> 
 async def test_a_job_that_is_withdrawn_leaves_the_room() -> None:
     room = WaitingRoom(max_batch_pixels=100)
     first, second = (
-        Job(Sender("test"), "fake", Operation.DECODE, np.zeros((1, 1, 1), np.int64), 16, asyncio.Future())
+        Job(Sender("test"), "fake", Lookup(np.zeros((1, 1, 1), np.int64)), (1, 4, 4), 16, asyncio.Future())
         for _ in range(2)
     )
     room.put(first)
@@ -69,7 +45,7 @@ async def test_a_job_that_is_withdrawn_leaves_the_room() -> None:
     room.withdraw(first)
     room.withdraw(first)
     assert len(room) == 1
-    assert await room.take() == [second]
+    assert room.take() == [second]
 
 
 async def test_callers_who_leave_leave_nothing_behind(
@@ -91,99 +67,81 @@ async def test_callers_who_leave_leave_nothing_behind(
 
 
 async def test_a_place_is_kept_while_a_thread_works_for_a_caller_who_has_left(
-    client: httpx.AsyncClient, decoder: Decoder
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoder.open.clear()
-    leaving = encoding(client, picture())
-    assert await asyncio.to_thread(decoder.entered.acquire, timeout=30)
+    entered, door = threading.Semaphore(0), threading.Event()
+
+    def slow(*arguments: object) -> None:
+        entered.release()
+        assert door.wait(30)
+
+    monkeypatch.setattr("vistok_server.routes.coding.read_grid", slow)
+    leaving = asyncio.create_task(client.post(f"{BASE}/decode", json={"ids": [[1] * 20_000]}))
+    assert await asyncio.to_thread(entered.acquire, timeout=30)
     leaving.cancel()
     await settle()
     assert engine_of(client).in_house == 1
-    decoder.open.set()
+    door.set()
     await until(lambda: engine_of(client).in_house == 0)
 
 
-async def test_files_of_one_call_are_decoded_only_as_there_is_room(
-    serve: Serve, tokenizer: BrightnessTokenizer, decoder: Decoder
+async def test_a_worker_holds_no_more_pictures_at_once_than_a_batch_may_have(
+    serve: Serve, tokenizer: BrightnessTokenizer
 ) -> None:
-    client = await serve(max_waiting_pixels=3 * 64)
+    """Though their headers do not say how large they are, so that all travel together."""
+    client = await serve(max_batch_pixels=3 * 64)
     tokenizer.open.clear()
-    files = [
-        ("file", (f"{level}.png", encoded(picture(brightness=17 * level)), "image/png"))
-        for level in range(16)
-    ]
-    call = asyncio.create_task(client.post(f"{BASE}/encode", files=files))
-    await until(lambda: decoder.decoded == 3)
-    await settle()
-    assert decoder.decoded == 3
-    tokenizer.open.set()
-    items = (await call).json()["items"]
-    assert [item["ids"] for item in items] == [[[level] * 2] * 2 for level in range(16)]
-
-
-@pytest.mark.parametrize("query", ["?size=8x8&fit=resize", "?size=8x8&fit=crop"])
-async def test_a_small_picture_that_is_made_large_counts_as_large(
-    serve: Serve, tokenizer: BrightnessTokenizer, decoder: Decoder, query: str
-) -> None:
-    client = await serve(max_waiting_pixels=64)
-    tokenizer.open.clear()
-    calls = [encoding(client, picture(4, 4), query) for _ in range(3)]
-    await until(lambda: decoder.decoded == 1)
-    await settle()
-    assert decoder.decoded == 1
-    tokenizer.open.set()
-    assert [answer.status_code for answer in await asyncio.gather(*calls)] == [200] * 3
-
-
-async def test_every_call_that_makes_pictures_works_in_the_smallest_house(serve: Serve) -> None:
-    client = await serve(max_waiting_pixels=1)
-    npy = {"Content-Type": "application/x-npy"}
-    calls = [
-        client.post(f"{BASE}/{call}", content=content, headers=headers)
-        for call in ("encode", "reconstruct")
-        for content, headers in ((encoded(picture()), PNG), (write_npy(picture()), npy))
-    ]
-    calls += [client.post(f"{BASE}/decode", json={"ids": [[level]]}) for level in range(4)]
-    answers = await asyncio.wait_for(asyncio.gather(*calls), timeout=30)
-    assert [answer.status_code for answer in answers] == [200] * 8
-
-
-async def test_pictures_of_decoded_grids_count_too(serve: Serve, tokenizer: BrightnessTokenizer) -> None:
-    client = await serve(max_waiting_pixels=64)
-    tokenizer.open.clear()
-    calls = [
-        asyncio.create_task(client.post(f"{BASE}/decode", json={"ids": [[1, 2], [3, 4]]})) for _ in range(2)
-    ]
+    held = encoding(client, picture(4, 4))
     assert await asyncio.to_thread(tokenizer.entered.acquire, timeout=30)
-    await settle()
-    assert engine_of(client).waiting == 0
+    bodies = [encoded(picture(brightness=17 * level), "bmp") for level in range(16)]
+    calls = [
+        asyncio.create_task(
+            client.post(f"{BASE}/encode", content=body, headers={"Content-Type": "image/bmp"})
+        )
+        for body in bodies
+    ]
+    await until_waiting(client, 16)
     tokenizer.open.set()
-    assert [answer.status_code for answer in await asyncio.gather(*calls)] == [200, 200]
+    answers = await asyncio.gather(*calls)
+    assert [answer.json()["ids"] for answer in answers] == [[[level] * 2] * 2 for level in range(16)]
+    assert (await held).status_code == 200
+    assert max(shape[0] for _, shape in tokenizer.batches) <= 3
 
 
-async def test_the_budget_serves_in_order_and_forgets_who_leaves() -> None:
-    budget = PixelBudget(10)
-    inside: list[str] = []
+async def test_bodies_count_until_their_call_is_answered(
+    serve: Serve, tokenizer: BrightnessTokenizer
+) -> None:
+    body = write_npy(picture(16, 16))
+    client = await serve(max_waiting_bytes=2 * len(body))
 
-    async def visit(name: str, pixels: int, leave: asyncio.Event) -> None:
-        async with budget.hold(pixels):
-            inside.append(name)
-            await leave.wait()
-        inside.remove(name)
+    def asking() -> "asyncio.Task[httpx.Response]":
+        headers = {"Content-Type": "application/x-npy"}
+        return asyncio.create_task(client.post(f"{BASE}/encode", content=body, headers=headers))
 
-    doors = {name: asyncio.Event() for name in ("first", "huge", "gone", "last")}
-    visits = {}
-    for name, pixels in (("first", 6), ("huge", 1000), ("gone", 8), ("last", 4)):
-        visits[name] = asyncio.create_task(visit(name, pixels, doors[name]))
-        await asyncio.sleep(0)
-    await settle()
-    assert inside == ["first"]  # the last would fit, but does not overtake
-    visits["gone"].cancel()
-    doors["first"].set()
-    await until(lambda: inside == ["huge"])
-    visits["huge"].cancel()
-    await until(lambda: inside[-1:] == ["last"])
-    doors["last"].set()
-    await visits["last"]
-    async with asyncio.timeout(30), budget.hold(10):
-        pass
+    tokenizer.open.clear()
+    held = [asking()]
+    assert await asyncio.to_thread(tokenizer.entered.acquire, timeout=30)
+    held.append(asking())
+    await until_waiting(client, 1)
+    refused = await asking()
+    assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+    assert f"of {2 * len(body)} bytes" in refused.json()["detail"]
+    tokenizer.open.set()
+    assert [answer.status_code for answer in await asyncio.gather(*held)] == [200, 200]
+    assert (await asking()).status_code == 200
+
+
+async def test_pixels_that_wait_are_bounded_and_one_large_picture_may_wait_alone(
+    serve: Serve, tokenizer: BrightnessTokenizer
+) -> None:
+    client = await serve(max_waiting_pixels=64)
+    tokenizer.open.clear()
+    held = [encoding(client, picture())]
+    assert await asyncio.to_thread(tokenizer.entered.acquire, timeout=30)
+    held.append(encoding(client, picture(16, 16)))
+    await until_waiting(client, 1)
+    refused = await encoding(client, picture(4, 4))
+    assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+    assert "256 of 64 pixels wait, 16 more" in refused.json()["detail"]
+    tokenizer.open.set()
+    assert [answer.status_code for answer in await asyncio.gather(*held)] == [200, 200]

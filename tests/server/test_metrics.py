@@ -48,10 +48,11 @@ async def test_calls_errors_batches_and_ids_are_counted(
     assert shown["vistok_request_seconds_count", route] == 4
     assert shown["vistok_refusals_total", "unreadable_media"] == 1
     assert shown["vistok_refusals_total", "not_found"] == 1
-    assert shown["vistok_batch_jobs_count", "encode", "fake"] == 2
-    assert shown["vistok_batch_jobs_sum", "encode", "fake"] == 3
-    assert shown["vistok_queue_seconds_count", "encode", "fake"] == 3
-    assert shown["vistok_pixels_total", "encode", "fake"] == 16 + 2 * 64
+    assert shown["vistok_batch_jobs_count", "encode", "fake"] == 3
+    assert shown["vistok_batch_jobs_sum", "encode", "fake"] == 4
+    assert shown["vistok_queue_seconds_count", "encode", "fake"] == 4
+    # What is no picture counts by its bytes.
+    assert shown["vistok_pixels_total", "encode", "fake"] == 16 + 2 * 64 + 64
     assert shown["vistok_items",] == 0
     assert shown["vistok_workers_up",] == 1
     assert shown["vistok_worker_losses_total",] == 0

@@ -9,10 +9,15 @@ import pytest
 import torch
 
 from tests.server.fakes import POISON, BrightnessTokenizer
+from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.npy import read_npy
 from vistok_protocol.schemas import TokenizerInfo
-from vistok_server.jobs import Job, Operation, Sender
+from vistok_protocol.tokens import PixelSize
+from vistok_server.jobs import Job, Sender
 from vistok_server.metrics import Metrics
+from vistok_server.orders import Decode, Written
+from vistok_server.settings import Settings
 from vistok_server.supervision import Supervisor
 from vistok_server.waiting_room import WaitingRoom
 from vistok_server.workers.in_process import InProcessWorker
@@ -27,7 +32,7 @@ class MortalWorker(InProcessWorker):
     """Is lost whenever a batch holds the deadly id, or as often as it is told."""
 
     def __init__(self, tokenizer: BrightnessTokenizer, losses: int = 0) -> None:
-        super().__init__({"fake": tokenizer})
+        super().__init__({"fake": tokenizer}, Settings())
         self.losses = losses
         self.started = 0
 
@@ -36,7 +41,7 @@ class MortalWorker(InProcessWorker):
         return await super().start()
 
     async def run(self, batch: Batch) -> Outcomes:
-        if self.losses or any((array == DEADLY).any() for array in batch.arrays):
+        if self.losses or any((order.ids == DEADLY).any() for order in batch.orders):
             self.losses = max(0, self.losses - 1)
             raise WorkerLost("the worker has ended")
         return await super().run(batch)
@@ -63,7 +68,9 @@ async def start(
     tasks = []
 
     def begin(worker: Worker | None = None, timeout: float = PATIENCE) -> "asyncio.Task[None]":
-        supervisor = Supervisor(worker or InProcessWorker({"fake": tokenizer}), room, Metrics(), timeout)
+        supervisor = Supervisor(
+            worker or InProcessWorker({"fake": tokenizer}, Settings()), room, Metrics(), timeout
+        )
         tasks.append(asyncio.create_task(supervisor.serve()))
         return tasks[-1]
 
@@ -76,13 +83,18 @@ async def start(
 
 def decoding(room: WaitingRoom, *ids: int, pixels: int = 16) -> Job:
     result = asyncio.get_running_loop().create_future()
-    job = Job(Sender("test"), "fake", Operation.DECODE, np.array([[ids]], np.int64), pixels, result)
+    order = Decode(np.array([ids], np.int64), PixelSize(4, 4 * len(ids)), media_types.NPY)
+    job = Job(Sender("test"), "fake", order, (4, 4 * len(ids)), pixels, result)
     room.put(job)
     return job
 
 
+def picture_of(written: Written) -> np.ndarray:
+    return read_npy(written.content.tobytes(), max_elements=10_000)
+
+
 async def first_pixel(job: Job) -> int:
-    return int((await asyncio.wait_for(job.result, PATIENCE))[0, 0, 0, 0])
+    return int(picture_of(await asyncio.wait_for(job.result, PATIENCE))[0, 0, 0])
 
 
 async def failure(job: Job) -> VistokError:
@@ -97,7 +109,8 @@ async def test_waiting_jobs_of_one_shape_become_one_batch(
     jobs = [decoding(room, 0), decoding(room, 15), decoding(room, 3, 4), decoding(room, 5)]
     start()
     assert [await first_pixel(job) for job in jobs] == [0, 255, 51, 85]
-    assert [job.result.result().shape for job in jobs] == [(1, 4, 4, 3)] * 2 + [(1, 4, 8, 3), (1, 4, 4, 3)]
+    shapes = [picture_of(job.result.result()).shape for job in jobs]
+    assert shapes == [(4, 4, 3)] * 2 + [(4, 8, 3), (4, 4, 3)]
     assert tokenizer.batches == [("decode", (3, 1, 1)), ("decode", (1, 1, 2))]
 
 

@@ -11,21 +11,31 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.server.conftest import encoded
+from tests.server.conftest import encoded, pixels_of
 from vistok import VisualTokenizer
-from vistok.grids import encode_picture
+from vistok.grids import decode_grid, encode_picture
+from vistok.media.fitting import Fit
+from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.npy import write_npy
+from vistok_protocol.tokens import PixelSize
 from vistok_server.app import create_app
-from vistok_server.jobs import Operation
+from vistok_server.orders import Computed, Decode, Encode, Failed, Quantize
 from vistok_server.settings import Settings
+from vistok_server.workers.placement import Placement, placements
 from vistok_server.workers.process import ProcessWorker
 from vistok_server.workers.worker import Batch, WorkerLost
 
 PNG = {"Content-Type": "image/png"}
+PLACEMENT = Placement("cpu", torch_threads=1, media_threads=2)
+
+
+# As many as there are cores at least: one worker has them all.
+ALL_CORES = 1024
 
 
 def settings(folder: Path, **values: object) -> Settings:
-    return Settings(tokenizers=(str(folder),), devices=("cpu",), torch_threads=1, **values)
+    return Settings(tokenizers=(str(folder),), devices=("cpu",), torch_threads=ALL_CORES, **values)
 
 
 @asynccontextmanager
@@ -49,7 +59,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, 
 
 @pytest.fixture
 async def worker(tiny_folder: Path) -> AsyncIterator[ProcessWorker]:
-    worker = ProcessWorker(settings(tiny_folder), "cpu")
+    worker = ProcessWorker(settings(tiny_folder), PLACEMENT)
     yield worker
     await worker.stop()
 
@@ -59,32 +69,37 @@ def noise(count: int, height: int, width: int) -> list[np.ndarray]:
     return [random.integers(0, 256, (height, width, 3), np.uint8) for _ in range(count)]
 
 
+def encoding(picture: np.ndarray) -> Encode:
+    return Encode(np.frombuffer(write_npy(picture), np.uint8), media_types.NPY, Fit())
+
+
 async def test_arrays_come_through_as_they_are(worker: ProcessWorker, tiny_folder: Path) -> None:
-    """Also larger ones than before, and several items to a job."""
+    """Also larger ones than before."""
     described = (await worker.start())["tiny"]
     tokenizer = VisualTokenizer.from_pretrained(tiny_folder)
     assert described == tokenizer.describe()
     for side in (16, 640, 32):
-        pictures = np.stack(noise(3, side, side))
-        outcomes = await worker.run(Batch("tiny", Operation.ENCODE, [pictures[:2], pictures[2:]]))
-        first, second = outcomes.results
-        assert isinstance(first, np.ndarray)
-        expected = [encode_picture(tokenizer, picture).ids for picture in pictures]
-        assert np.array_equal([*first, *second], expected)
-        back = await worker.run(Batch("tiny", Operation.DECODE, [first]))
-        assert [result.shape for result in back.results] == [(2, side, side, 3)]
+        pictures = noise(3, side, side)
+        outcomes = await worker.run(Batch("tiny", [encoding(picture) for picture in pictures]))
+        ids = [result.ids for result in outcomes.results]
+        assert np.array_equal(ids, [encode_picture(tokenizer, picture).ids for picture in pictures])
+        orders = [Decode(one, PixelSize(side, side), media_types.PNG) for one in ids]
+        back = await worker.run(Batch("tiny", orders))
+        grids = [encode_picture(tokenizer, picture) for picture in pictures]
+        for result, grid in zip(back.results, grids, strict=True):
+            assert np.array_equal(pixels_of(result.content.tobytes()), decode_grid(tokenizer, grid))
 
 
 async def test_an_error_belongs_to_its_job(worker: ProcessWorker) -> None:
     await worker.start()
     good, bad = np.zeros((1, 3, 2, 2), np.float32), np.full((1, 3, 2, 2), np.nan, np.float32)
-    outcomes = await worker.run(Batch("tiny", Operation.QUANTIZE, [good, bad, good]))
-    assert [type(result) for result in outcomes.results] == [np.ndarray, VistokError, np.ndarray]
+    outcomes = await worker.run(Batch("tiny", [Quantize(good), Quantize(bad), Quantize(good)]))
+    assert [type(result) for result in outcomes.results] == [Computed, Failed, Computed]
     assert outcomes.results[1].code is ErrorCode.INVALID_ARRAY
 
 
 async def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
-    worker = ProcessWorker(settings(tmp_path / "nothing"), "cpu")
+    worker = ProcessWorker(settings(tmp_path / "nothing"), PLACEMENT)
     with pytest.raises(VistokError, match="expected a bundled tokenizer"):
         await worker.start()
     await worker.stop()
@@ -94,7 +109,7 @@ async def test_a_killed_worker_is_lost_and_starts_again(worker: ProcessWorker) -
     await worker.start()
     assert worker.process_id is not None
     os.kill(worker.process_id, signal.SIGKILL)
-    batch = Batch("tiny", Operation.ENCODE, [np.zeros((1, 8, 8, 3), np.uint8)])
+    batch = Batch("tiny", [encoding(np.zeros((8, 8, 3), np.uint8))])
     with pytest.raises(WorkerLost):
         await worker.run(batch)
     await worker.stop()
@@ -121,8 +136,11 @@ async def test_workers_die_under_load_and_every_answer_is_right(tiny_folder: Pat
                 os.kill(process_id, signal.SIGKILL)
                 killed.add(process_id)
             answers = await asyncio.gather(*calls)
-            assert [answer.status_code for answer in answers] == [200] * len(bodies)
+            assert [answer.text for answer in answers if answer.status_code != 200] == []
             assert [answer.json()["ids"] for answer in answers] == expected
+            # One that had no work when it was killed must not take the next ones down with it.
+            while not process_ids() or killed.intersection(process_ids()):
+                await asyncio.sleep(0.01)
         assert len(killed) == 4
 
 
@@ -156,3 +174,38 @@ async def test_two_workers_share_the_load_and_agree(tiny_folder: Path) -> None:
     assert [answer.json()["ids"] for answer in answers] == [
         encode_picture(tokenizer, picture).ids.tolist() for picture in pictures
     ]
+
+
+@pytest.mark.slow
+async def test_a_worker_that_dies_with_nothing_to_do_is_replaced(tiny_folder: Path) -> None:
+    async with serving(settings(tiny_folder)) as (client, process_ids):
+        (killed,) = process_ids()
+        os.kill(killed, signal.SIGKILL)
+        async with asyncio.timeout(60):
+            while (await client.get("/readyz")).status_code == 200:
+                await asyncio.sleep(0.001)
+            while (await client.get("/readyz")).status_code == 503:
+                await asyncio.sleep(0.01)
+        assert process_ids() != [killed]
+
+
+@pytest.mark.parametrize(
+    ("devices", "threads", "expected"),
+    [
+        (("cpu",), None, [("cpu", 1)] * 6),
+        (("cpu",), 4, [("cpu", 4)]),
+        (("cpu",), 100, [("cpu", 6)]),
+        (("cpu", "cpu"), 2, [("cpu", 2)] * 2),
+        (("cuda:0", "cuda:1"), None, [("cuda:0", 3), ("cuda:1", 3)]),
+    ],
+)
+def test_processors_have_as_many_workers_as_have_room(
+    monkeypatch: pytest.MonkeyPatch,
+    devices: tuple[str, ...],
+    threads: int | None,
+    expected: list[tuple[str, int]],
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)))
+    placed = placements(Settings(devices=devices, torch_threads=threads))
+    assert [(placement.device, placement.torch_threads) for placement in placed] == expected
+    assert all(placement.media_threads == placement.torch_threads for placement in placed)

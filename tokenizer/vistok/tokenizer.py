@@ -144,7 +144,7 @@ class VisualTokenizer(nn.Module):
     def encode(self, pixels: Tensor) -> Tensor:
         """Give the ids `(b h w [k])` int64 of pictures `(b 3 H W)` floating, in [-1, 1]."""
         self._check_pixels(pixels)
-        return torch.cat([self.quantizer.ids_of_map(f) for f in self._one_by_one(self._features, pixels)])
+        return self.quantizer.ids_of_map(torch.cat(list(self._one_by_one(self._features, pixels))))
 
     @torch.inference_mode()
     def decode(self, ids: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ class VisualTokenizer(nn.Module):
             )
 
     def _one_by_one(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Iterator[Tensor]:
-        """Run a network on each picture alone.
+        """Run a network on each picture alone; quantizers may have them all together.
 
         Convolutions choose their arithmetic by the shape of the batch, and a last bit can move an id over a
         boundary: measured on CPUs, small pictures differ between batches of one and of two.

@@ -2,40 +2,23 @@
 
 import asyncio
 import hashlib
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from vistok.evaluation.psnr import psnr
 from vistok.media.fitting import Fit
 from vistok_protocol import media_types
 from vistok_protocol.errors import VistokError
-from vistok_protocol.schemas import DecodeRequest, FailedItem, Problem, TokenizerInfo
-from vistok_server.answers import GRID_TYPES, VARY, grid_content, grid_response, json_response
-from vistok_server.bodies import Part, is_multipart, read_parts
-from vistok_server.engine import Engine
-from vistok_server.jobs import Sender
-from vistok_server.negotiation import choose
-from vistok_server.pictures import PICTURE_TYPES, write_picture
-from vistok_server.problems import request_id_of
-from vistok_server.routes.dependencies import (
-    BINARY,
-    PROBLEMS,
-    TheEngine,
-    TheSender,
-    TheTokenizer,
-    admitted,
-    body_of,
-    received,
-)
+from vistok_protocol.schemas import DecodeRequest, FailedItem, Problem
+from vistok_server.answers import GRID_TYPES, PICTURE_TYPES, VARY, grid_content, grid_response, json_response
+from vistok_server.bodies import Part, is_multipart
+from vistok_server.routes.call import Call, entered
+from vistok_server.routes.documentation import BINARY, PROBLEMS, documented
 from vistok_server.routes.queries import DecodeQuery, EncodeQuery, FitQuery, ReconstructionQuery
 from vistok_server.tokens_in import read_grid, read_grid_from_url
 
-router = APIRouter(
-    prefix="/v1/tokenizers/{name}", tags=["pictures"], responses=PROBLEMS, dependencies=[Depends(admitted)]
-)
-Accept = Annotated[str | None, Header()]
+router = APIRouter(prefix="/v1/tokenizers/{name}", tags=["pictures"], responses=PROBLEMS)
 
 FILES = {"schema": {"type": "object", "additionalProperties": BINARY["schema"]}}
 PICTURE_BODY = {"image/*": BINARY, media_types.NPY: BINARY}
@@ -44,128 +27,90 @@ GRID_BODY = {
     media_types.TOKENS: BINARY,
     media_types.NPY: BINARY,
 }
-# A grid of so few ids is written in less time than it takes to hand it to a thread.
+# What is read or written in less time than it takes to hand it to a thread.
 QUICK_IDS = 4096
+QUICK_BYTES = 16_384
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 
-@router.post("/encode", openapi_extra=body_of(PICTURE_BODY | {"multipart/form-data": FILES}))
-async def encode(
-    request: Request,
-    engine: TheEngine,
-    sender: TheSender,
-    tokenizer: TheTokenizer,
-    query: Annotated[EncodeQuery, Query()],
-    accept: Accept = None,
-) -> Response:
+@router.post(
+    "/encode",
+    openapi_extra=documented(EncodeQuery, PICTURE_BODY | {"multipart/form-data": FILES}, GRID_TYPES),
+)
+async def encode(request: Request) -> Response:
     """Give the token grid of a picture; of several files `{"items": […]}`, each a grid or an error."""
+    call = entered(request)
+    query = call.query(EncodeQuery)
     fit = query.to_fit()
     if is_multipart(request):
-        choose(accept, (media_types.JSON,))
-        return await _encode_files(request, engine, sender, tokenizer, fit, query.ids)
-    media_type = choose(accept, GRID_TYPES)
-    part = await received(request, engine)
-    async with engine.encoded(sender, tokenizer, part, fit) as encoded:
-        if encoded.grid.ids.size <= QUICK_IDS:
-            return grid_response(encoded.grid, media_type, query.ids)
-        return await engine.off_loop(grid_response, encoded.grid, media_type, query.ids)
+        call.answer_type(media_types.JSON)
+        return await _encode_files(call, fit, query.ids)
+    media_type = call.answer_type(*GRID_TYPES)
+    grid = await call.engine.encode(call.sender, call.tokenizer, await call.body(), fit)
+    if grid.ids.size <= QUICK_IDS:
+        return grid_response(grid, media_type, query.ids)
+    return await call.engine.off_loop(grid_response, grid, media_type, query.ids)
 
 
-@router.post("/decode", openapi_extra=body_of(GRID_BODY))
-async def decode(
-    request: Request,
-    engine: TheEngine,
-    sender: TheSender,
-    tokenizer: TheTokenizer,
-    query: Annotated[DecodeQuery, Query()],
-    accept: Accept = None,
-) -> Response:
+@router.post("/decode", openapi_extra=documented(DecodeQuery, GRID_BODY, PICTURE_TYPES))
+async def decode(request: Request) -> Response:
     """Give the picture of a token grid: encode's answer, bare `{"ids": [[…]]}`, token bytes, an id array."""
-    media_type = choose(accept, PICTURE_TYPES)
-    part = await received(request, engine)
-    grid = await engine.off_loop(read_grid, part, tokenizer, engine.settings, query.any_fingerprint)
-    async with engine.decoded(sender, tokenizer, grid) as picture:
-        content = await engine.off_loop(write_picture, picture, media_type)
+    call = entered(request)
+    query = call.query(DecodeQuery)
+    media_type = call.answer_type(*PICTURE_TYPES)
+    part = await call.body()
+    arguments = part, call.tokenizer, call.engine.settings, query.any_fingerprint
+    if len(part.data) <= QUICK_BYTES:
+        grid = read_grid(*arguments)
+    else:
+        grid = await call.engine.off_loop(read_grid, *arguments)
+    content = await call.engine.decode(call.sender, call.tokenizer, grid, media_type)
     return Response(content, headers=VARY, media_type=media_type)
 
 
 @router.head("/reconstruction", include_in_schema=False)
-@router.get("/reconstruction")
-async def reconstruction(
-    engine: TheEngine,
-    sender: TheSender,
-    tokenizer: TheTokenizer,
-    query: Annotated[ReconstructionQuery, Query()],
-    accept: Accept = None,
-    if_none_match: Annotated[str | None, Header()] = None,
-) -> Response:
+@router.get("/reconstruction", openapi_extra=documented(ReconstructionQuery, answers=PICTURE_TYPES))
+async def reconstruction(request: Request) -> Response:
     """Give the picture of the tokens in the URL: for `<img src>`, and for caches, since it never changes."""
-    media_type = choose(accept, PICTURE_TYPES)
-    grid = await engine.off_loop(read_grid_from_url, query.tokens, tokenizer, engine.settings)
-    identity = f"{tokenizer.fingerprint} {media_type} {query.tokens.rstrip('=')}"
+    call = entered(request)
+    tokens = call.query(ReconstructionQuery).tokens
+    media_type = call.answer_type(*PICTURE_TYPES)
+    grid = read_grid_from_url(tokens, call.tokenizer, call.engine.settings)
+    identity = f"{call.tokenizer.fingerprint} {media_type} {tokens.rstrip('=')}"
     etag = f'"{hashlib.sha256(identity.encode()).hexdigest()[:32]}"'
     headers = VARY | {"ETag": etag, "Cache-Control": IMMUTABLE}
-    if if_none_match is not None and _matches(if_none_match, etag):
+    if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
-    async with engine.decoded(sender, tokenizer, grid) as picture:
-        content = await engine.off_loop(write_picture, picture, media_type)
+    content = await call.engine.decode(call.sender, call.tokenizer, grid, media_type)
     return Response(content, headers=headers, media_type=media_type)
 
 
-@router.post("/reconstruct", openapi_extra=body_of(PICTURE_BODY))
-async def reconstruct(
-    request: Request,
-    engine: TheEngine,
-    sender: TheSender,
-    tokenizer: TheTokenizer,
-    query: Annotated[FitQuery, Query()],
-    accept: Accept = None,
-) -> Response:
+@router.post("/reconstruct", openapi_extra=documented(FitQuery, PICTURE_BODY, PICTURE_TYPES))
+async def reconstruct(request: Request) -> Response:
     """Give a picture after one round trip through tokens; its PSNR and bits per pixel stand in headers."""
-    media_type = choose(accept, PICTURE_TYPES)
-    fit = query.to_fit()
-    part = await received(request, engine)
-    async with engine.encoded(sender, tokenizer, part, fit) as encoded:
-        picture = await engine.decode(sender, tokenizer, encoded.grid)
-        headers = {
-            media_types.PSNR: f"{await engine.off_loop(psnr, encoded.picture, picture):.2f}",
-            media_types.BITS_PER_PIXEL: f"{encoded.grid.bits_per_pixel:.4f}",
-        }
-        content = await engine.off_loop(write_picture, picture, media_type)
-    return Response(content, headers=VARY | headers, media_type=media_type)
+    call = entered(request)
+    fit = call.query(FitQuery).to_fit()
+    media_type = call.answer_type(*PICTURE_TYPES)
+    done = await call.engine.reconstruct(call.sender, call.tokenizer, await call.body(), fit, media_type)
+    measured = {media_types.PSNR: done.psnr, media_types.BITS_PER_PIXEL: f"{done.bits_per_pixel:.4f}"}
+    return Response(done.content.tobytes(), headers=VARY | measured, media_type=media_type)
 
 
-async def _encode_files(
-    request: Request, engine: Engine, sender: Sender, tokenizer: TokenizerInfo, fit: Fit, include_ids: bool
-) -> Response:
-    async with engine.uploading():
-        parts = await read_parts(request, engine.settings.max_multipart_bytes, engine.settings.max_files)
-    with engine.admit(sender, len(parts) - 1):  # the call itself holds one place
+async def _encode_files(call: Call, fit: Fit, include_ids: bool) -> Response:
+    parts = await call.files()
+    with call.engine.admit(call.sender, len(parts) - 1):  # the call itself holds one place
         async with asyncio.TaskGroup() as group:
-            items = [
-                group.create_task(
-                    _item(part, engine, sender, tokenizer, fit, include_ids, request_id_of(request))
-                )
-                for part in parts
-            ]
-    return await engine.off_loop(json_response, {"items": [item.result() for item in items]})
+            items = [group.create_task(_item(part, call, fit, include_ids)) for part in parts]
+    return await call.engine.off_loop(json_response, {"items": [item.result() for item in items]})
 
 
-async def _item(
-    part: Part,
-    engine: Engine,
-    sender: Sender,
-    tokenizer: TokenizerInfo,
-    fit: Fit,
-    include_ids: bool,
-    request_id: str,
-) -> dict[str, Any]:
+async def _item(part: Part, call: Call, fit: Fit, include_ids: bool) -> dict[str, Any]:
     """Give a grid or an error as a JSON object: one bad file spoils none of the others."""
     try:
-        async with engine.encoded(sender, tokenizer, part, fit) as encoded:
-            return await engine.off_loop(grid_content, encoded.grid, include_ids)
+        grid = await call.engine.encode(call.sender, call.tokenizer, part, fit)
     except VistokError as error:
-        return FailedItem(error=Problem.from_error(error, request_id)).body()
+        return FailedItem(error=Problem.from_error(error, call.request_id)).body()
+    return grid_content(grid, include_ids)
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

@@ -1,28 +1,61 @@
 """Which tokenizers there are, whether the service is alive and ready, and its figures."""
 
-from fastapi import APIRouter, Depends
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import Response
 
+from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo, TokenizerList
+from vistok_server.engine import Engine
 from vistok_server.metrics import CONTENT_TYPE
-from vistok_server.routes.dependencies import PROBLEMS, TheEngine, TheTokenizer, identified, without_query
+from vistok_server.routes.call import identify
+from vistok_server.routes.documentation import PROBLEMS, SECURITY_SCHEME
+
+BEARER = HTTPBearer(
+    scheme_name=SECURITY_SCHEME,
+    auto_error=False,
+    description="An API key, where the service asks for one.",
+)
 
 router = APIRouter(responses=PROBLEMS)
-NO_QUERY = [Depends(identified), Depends(without_query)]
 
 
-@router.head("/v1/tokenizers", include_in_schema=False, dependencies=NO_QUERY)
-@router.get("/v1/tokenizers", tags=["tokenizers"], dependencies=NO_QUERY)
+async def engine_of(request: Request) -> Engine:
+    """Give the engine of the application that serves this request."""
+    return request.app.state.engine
+
+
+TheEngine = Annotated[Engine, Depends(engine_of)]
+
+
+async def plain_and_identified(
+    request: Request,
+    engine: TheEngine,
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
+) -> None:
+    """Refuse callers without a key where keys are asked for, and whatever stands in the query."""
+    identify(request, engine)
+    for name in request.query_params:
+        raise VistokError(ErrorCode.INVALID_REQUEST, f"query parameter {name[:80]!r}: not one of this call")
+
+
+PLAIN = [Depends(plain_and_identified)]
+
+
+@router.head("/v1/tokenizers", include_in_schema=False, dependencies=PLAIN)
+@router.get("/v1/tokenizers", tags=["tokenizers"], dependencies=PLAIN)
 async def list_tokenizers(engine: TheEngine) -> TokenizerList:
     """List the tokenizers of this service."""
     return TokenizerList(tokenizers=list(engine.tokenizers().values()))
 
 
-@router.head("/v1/tokenizers/{name}", include_in_schema=False, dependencies=NO_QUERY)
-@router.get("/v1/tokenizers/{name}", tags=["tokenizers"], dependencies=NO_QUERY)
-async def describe_tokenizer(tokenizer: TheTokenizer) -> TokenizerInfo:
+@router.head("/v1/tokenizers/{name}", include_in_schema=False, dependencies=PLAIN)
+@router.get("/v1/tokenizers/{name}", tags=["tokenizers"], dependencies=PLAIN)
+async def describe_tokenizer(engine: TheEngine, name: str) -> TokenizerInfo:
     """Describe one tokenizer."""
-    return tokenizer
+    return engine.tokenizer(name)
 
 
 @router.head("/livez", include_in_schema=False)

@@ -1,35 +1,18 @@
 """The quantizer alone: feature maps to ids, ids to codes."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from vistok_protocol import media_types
 from vistok_protocol.npy import write_npy
 from vistok_protocol.schemas import LookupRequest
 from vistok_server.answers import IDS_TYPES, ids_response
-from vistok_server.jobs import Operation
-from vistok_server.negotiation import choose
-from vistok_server.routes.dependencies import (
-    BINARY,
-    PROBLEMS,
-    TheEngine,
-    TheSender,
-    TheTokenizer,
-    admitted,
-    body_of,
-    received,
-    without_query,
-)
+from vistok_server.routes.call import entered
+from vistok_server.routes.documentation import BINARY, PROBLEMS, documented
+from vistok_server.routes.queries import NoQuery
 from vistok_server.tokens_in import read_batch_of_ids, read_features
 
-router = APIRouter(
-    prefix="/v1/tokenizers/{name}",
-    tags=["quantizer"],
-    responses=PROBLEMS,
-    dependencies=[Depends(admitted), Depends(without_query)],
-)
+router = APIRouter(prefix="/v1/tokenizers/{name}", tags=["quantizer"], responses=PROBLEMS)
 
 LOOKUP_BODY = {
     media_types.JSON: {"schema": LookupRequest.model_json_schema()},
@@ -37,35 +20,25 @@ LOOKUP_BODY = {
 }
 
 
-@router.post("/quantize", openapi_extra=body_of({media_types.NPY: BINARY}))
-async def quantize(
-    request: Request,
-    engine: TheEngine,
-    sender: TheSender,
-    tokenizer: TheTokenizer,
-    accept: Annotated[str | None, Header()] = None,
-) -> Response:
+@router.post("/quantize", openapi_extra=documented(body={media_types.NPY: BINARY}, answers=IDS_TYPES))
+async def quantize(request: Request) -> Response:
     """Give the ids `(b h w [k])` of a feature map `(b d h w)`, float16 or float32."""
-    media_type = choose(accept, IDS_TYPES)
-    part = await received(request, engine)
-    features = await engine.off_loop(read_features, part, tokenizer, engine.settings)
-    positions = features.size // tokenizer.latent_dim
-    ids = await engine.run(sender, tokenizer, Operation.QUANTIZE, features, positions * tokenizer.factor**2)
-    return await engine.off_loop(ids_response, ids, tokenizer, media_type)
+    call = entered(request)
+    call.query(NoQuery)
+    media_type = call.answer_type(*IDS_TYPES)
+    part, off_loop = await call.body(), call.engine.off_loop
+    features = await off_loop(read_features, part, call.tokenizer, call.engine.settings)
+    ids = await call.engine.quantize(call.sender, call.tokenizer, features)
+    return await off_loop(ids_response, ids, call.tokenizer, media_type)
 
 
-@router.post("/lookup", openapi_extra=body_of(LOOKUP_BODY))
-async def lookup(
-    request: Request,
-    engine: TheEngine,
-    sender: TheSender,
-    tokenizer: TheTokenizer,
-    accept: Annotated[str | None, Header()] = None,
-) -> Response:
+@router.post("/lookup", openapi_extra=documented(body=LOOKUP_BODY, answers=(media_types.NPY,)))
+async def lookup(request: Request) -> Response:
     """Give the codes `(b d h w)` float32 of ids `(b h w [k])`."""
-    media_type = choose(accept, (media_types.NPY,))
-    part = await received(request, engine)
-    ids = await engine.off_loop(read_batch_of_ids, part, tokenizer, engine.settings)
-    positions = ids.size // tokenizer.codebooks
-    codes = await engine.run(sender, tokenizer, Operation.LOOKUP, ids, positions * tokenizer.factor**2)
-    return Response(await engine.off_loop(write_npy, codes), media_type=media_type)
+    call = entered(request)
+    call.query(NoQuery)
+    media_type = call.answer_type(media_types.NPY)
+    part, off_loop = await call.body(), call.engine.off_loop
+    ids = await off_loop(read_batch_of_ids, part, call.tokenizer, call.engine.settings)
+    codes = await call.engine.look_up(call.sender, call.tokenizer, ids)
+    return Response(await off_loop(write_npy, codes), media_type=media_type)

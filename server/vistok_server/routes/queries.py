@@ -9,6 +9,12 @@ from vistok.media.fitting import Fit
 MAX_TOKENS_IN_URL = 64_000  # characters; much of what stands between cannot carry longer URLs
 
 
+class NoQuery(BaseModel):
+    """The query of a call that has no parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class FitQuery(BaseModel):
     """How a picture comes to a size that the tokenizer can take."""
 

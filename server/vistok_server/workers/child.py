@@ -1,6 +1,6 @@
-"""The worker process: `python -m vistok_server.workers.child SOCKET INPUTS OUTPUTS DEVICE`.
+"""The worker process: `python -m vistok_server.workers.child SOCKET INPUTS OUTPUTS` and its placement.
 
-It owns one device. It reads settings, loads and warms up what they name, then runs batches until its
+It owns one device. It reads settings, loads and warms up what they name, then does batches until its
 parent closes the socket, which also happens when the parent dies. The three numbers are descriptors.
 """
 
@@ -16,11 +16,12 @@ from vistok.tokenizer import VisualTokenizer
 from vistok_protocol.errors import VistokError
 from vistok_server import logs
 from vistok_server.catalogue import load_tokenizers
+from vistok_server.orders import Failed
 from vistok_server.settings import Settings
-from vistok_server.workers.execution import execute, warm_up
-from vistok_server.workers.messages import LENGTH, Done, Failed, Message, Ready, Task
-from vistok_server.workers.shared_memory import SharedMemory
-from vistok_server.workers.worker import Outcomes
+from vistok_server.shared_memory import SharedMemory
+from vistok_server.workers.execution import Executor
+from vistok_server.workers.messages import LENGTH, Ready, frame, pack_outcomes, unpack_batch
+from vistok_server.workers.placement import Placement
 
 
 def main() -> None:
@@ -29,34 +30,33 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     descriptor, inputs, outputs = map(int, sys.argv[1:4])
+    placement = Placement.from_arguments(*sys.argv[4:])
     # A parent that is gone wants no answer.
     with suppress(ConnectionError), socket.socket(fileno=descriptor) as connection:
-        stream = connection.makefile("rwb")
-        serve(stream, SharedMemory(inputs), SharedMemory(outputs), device=sys.argv[4])
+        serve(connection.makefile("rwb"), SharedMemory(inputs), SharedMemory(outputs), placement)
 
 
-def serve(stream: BufferedRWPair, inputs: SharedMemory, outputs: SharedMemory, device: str) -> None:
-    """Say what is loaded, then answer tasks until the stream ends."""
-    settings = Settings.model_validate_json(_read_frame(stream))
-    logs.configure(settings.log_format, f"worker {device}")
-    if settings.torch_threads is not None:
-        torch.set_num_threads(settings.torch_threads)
-    try:
-        tokenizers = load_tokenizers(settings, device)
-        warm_up(tokenizers)
-    except VistokError as error:
-        _say(stream, Ready(failed=Failed.of(error)))
+def serve(stream: BufferedRWPair, inputs: SharedMemory, outputs: SharedMemory, placement: Placement) -> None:
+    """Say what is loaded, then answer batches until the stream ends."""
+    if not (said := _read_frame(stream)):
         return
-    _say(stream, Ready(tokenizers={name: tokenizer.describe() for name, tokenizer in tokenizers.items()}))
-    while frame := _read_frame(stream):
-        outcomes = _run(Task.model_validate_json(frame), tokenizers, inputs)
-        outputs.write([result for result in outcomes.results if not isinstance(result, VistokError)])
-        _say(stream, Done.of(outcomes))
+    settings = Settings.model_validate_json(said)
+    logs.configure(settings.log_format, f"worker {placement.device}")
+    torch.set_num_threads(placement.torch_threads)
+    try:
+        tokenizers = load_tokenizers(settings, placement.device)
+        executor = Executor(tokenizers, settings, placement.media_threads)
+        executor.warm_up()
+    except VistokError as error:
+        _say(stream, Ready(failed=Failed.of(error)).model_dump_json().encode())
+        return
+    _say(stream, _ready(tokenizers).model_dump_json().encode())
+    while body := _read_frame(stream):
+        _say(stream, pack_outcomes(executor.execute(unpack_batch(body, inputs)), outputs))
 
 
-def _run(task: Task, tokenizers: dict[str, VisualTokenizer], inputs: SharedMemory) -> Outcomes:
-    (joined,) = inputs.read([task.inputs.kind])
-    return execute(tokenizers[task.tokenizer], task.operation, joined, task.counts)
+def _ready(tokenizers: dict[str, VisualTokenizer]) -> Ready:
+    return Ready(tokenizers={name: tokenizer.describe() for name, tokenizer in tokenizers.items()})
 
 
 def _read_frame(stream: BufferedRWPair) -> bytes:
@@ -65,8 +65,8 @@ def _read_frame(stream: BufferedRWPair) -> bytes:
     return stream.read(LENGTH.unpack(head)[0]) if len(head) == LENGTH.size else b""
 
 
-def _say(stream: BufferedRWPair, message: Message) -> None:
-    stream.write(message.to_frame())
+def _say(stream: BufferedRWPair, body: bytes) -> None:
+    stream.write(frame(body))
     stream.flush()
 
 

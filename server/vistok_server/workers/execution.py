@@ -1,107 +1,184 @@
-"""A batch run on a device: each job gets its array or its error, whatever the others do."""
+"""A batch done: each order gets its result or its error, whatever becomes of the others."""
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 
+from vistok.evaluation.psnr import psnr
+from vistok.grid_rules import crop, make_grid
+from vistok.media.fitting import Fit, Prepared
 from vistok.media.pixels import to_model, to_uint8
 from vistok.tokenizer import VisualTokenizer
-from vistok_protocol.errors import ErrorCode, VistokError
-from vistok_server.jobs import Operation
-from vistok_server.workers.worker import Outcomes
-
-logger = logging.getLogger(__name__)
-
-
-def execute(
-    tokenizer: VisualTokenizer, operation: Operation, inputs: np.ndarray, counts: Sequence[int]
-) -> Outcomes:
-    """Give every job its result; a batch that fails is split until the bad job is alone.
-
-    Raises torch.AcceleratorError when the device fails, not the batch.
-
-    Args:
-        tokenizer: the one that the batch is for.
-        operation: says what the inputs are.
-        inputs: the arrays of the jobs, joined along the leading axis.
-        counts: how many items of that axis belong to each job.
-    """
-    with torch.inference_mode():
-        return _outcomes(tokenizer, operation, inputs, counts)
+from vistok_protocol import media_types
+from vistok_server.orders import (
+    Computed,
+    Decode,
+    Encode,
+    Encoded,
+    Failed,
+    Lookup,
+    Order,
+    Outcome,
+    Quantize,
+    Reconstruct,
+    Reconstructed,
+    Written,
+)
+from vistok_server.settings import Settings
+from vistok_server.workers.attempts import Attempts
+from vistok_server.workers.media import read_fitting, write_picture
+from vistok_server.workers.media_threads import MediaThreads
+from vistok_server.workers.worker import Batch, Outcomes
 
 
-def warm_up(tokenizers: Mapping[str, VisualTokenizer]) -> None:
-    """Run each tokenizer once in both directions, so that no caller pays for what comes up once."""
-    for tokenizer in tokenizers.values():
-        side = 2 * tokenizer.factor
-        tokenizer.decode(tokenizer.encode(torch.zeros(1, 3, side, side)))
-        tokenizer.describe()  # its fingerprint reads all weights
+class Executor:
+    """Does batches with tokenizers that are loaded; media on threads of its own."""
+
+    def __init__(
+        self, tokenizers: Mapping[str, VisualTokenizer], settings: Settings, media_threads: int
+    ) -> None:
+        self._tokenizers = tokenizers
+        self._settings = settings
+        self._media = MediaThreads(media_threads)
+
+    def execute(self, batch: Batch) -> Outcomes:
+        """Do the orders of a batch, which are all of one operation.
+
+        Raises torch.AcceleratorError when the device fails, not the batch.
+        """
+        tokenizer = self._tokenizers[batch.tokenizer]
+        attempts = Attempts(f"{batch.orders[0].operation} by {tokenizer.name}")
+        with torch.inference_mode():
+            execution = _Execution(tokenizer, self._settings, self._media, attempts)
+            return Outcomes(execution.results(batch.orders), attempts.too_many_pixels)
+
+    def warm_up(self) -> None:
+        """Do each tokenizer's work once in both directions, so that no caller pays for what comes up once."""
+        for tokenizer in self._tokenizers.values():
+            side = 2 * tokenizer.factor
+            body = write_picture(np.zeros((side, side, 3), np.uint8), media_types.JPEG)
+            order = Reconstruct(np.frombuffer(body, np.uint8), media_types.JPEG, Fit(), media_types.PNG)
+            self.execute(Batch(tokenizer.name, [order]))
+            tokenizer.describe()  # its fingerprint reads all weights
 
 
 @dataclass(frozen=True)
-class _Failure:
-    error: VistokError
-    is_out_of_memory: bool
+class _Ready:
+    """A picture that the model can take, and the place of its order in the batch."""
+
+    index: int
+    picture: Prepared
+
+    @property
+    def pixels(self) -> int:
+        rows, columns = self.picture.pixels.shape[:2]
+        return rows * columns
 
 
-def _outcomes(
-    tokenizer: VisualTokenizer, operation: Operation, inputs: np.ndarray, counts: Sequence[int]
-) -> Outcomes:
-    outputs = _attempt(tokenizer, operation, inputs)
-    if not isinstance(outputs, _Failure):
-        return Outcomes(np.split(outputs, np.cumsum(counts)[:-1]), None)
-    too_many = len(inputs) if outputs.is_out_of_memory else None
-    if len(counts) == 1:
-        return Outcomes([outputs.error], too_many)
-    middle = len(counts) // 2
-    items = sum(counts[:middle])
-    first = _outcomes(tokenizer, operation, inputs[:items], counts[:middle])
-    second = _outcomes(tokenizer, operation, inputs[items:], counts[middle:])
-    limits = [limit for limit in (too_many, first.too_many_items, second.too_many_items) if limit is not None]
-    return Outcomes([*first.results, *second.results], min(limits, default=None))
+class _Execution:
+    def __init__(
+        self, tokenizer: VisualTokenizer, settings: Settings, media: MediaThreads, attempts: Attempts
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._settings = settings
+        self._media = media
+        self._attempts = attempts
+
+    def results(self, orders: Sequence[Order]) -> list[Outcome]:
+        match orders[0]:
+            case Encode() | Reconstruct():
+                return self._pictures(cast("Sequence[Encode | Reconstruct]", orders))
+            case Decode():
+                return self._decoded(cast("Sequence[Decode]", orders))
+            case Quantize() | Lookup():
+                return self._computed(cast("Sequence[Quantize | Lookup]", orders))
+
+    def _pictures(self, orders: Sequence[Encode | Reconstruct]) -> list[Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        for group in self._groups(orders, outcomes):
+            arrays = [ready.picture.pixels[np.newaxis] for ready in group]
+            found = self._attempts.joined(self._ids, arrays, group[0].pixels)
+            for ready, ids in zip(group, found, strict=True):
+                outcomes[ready.index] = self._answer(orders[ready.index], ready.picture, ids)
+        return [outcomes[index] for index in range(len(orders))]
+
+    def _groups(
+        self, orders: Sequence[Encode | Reconstruct], outcomes: dict[int, Outcome]
+    ) -> Iterator[list[_Ready]]:
+        """Read pictures and give those of one shape together, no more at once than a batch may have."""
+        waiting: dict[tuple[int, ...], list[_Ready]] = {}
+        pixels = 0
+        for index, read in enumerate(self._media.map(self._read, orders)):
+            if isinstance(read, Failed):
+                outcomes[index] = read
+                continue
+            ready = _Ready(index, read)
+            if waiting and pixels + ready.pixels > self._settings.max_batch_pixels:
+                yield from waiting.values()
+                waiting, pixels = {}, 0
+            waiting.setdefault(read.pixels.shape, []).append(ready)
+            pixels += ready.pixels
+        yield from waiting.values()
+
+    def _read(self, order: Encode | Reconstruct) -> Prepared | Failed:
+        body, factor = order.body.tobytes(), self._tokenizer.factor
+        return self._attempts.one(read_fitting, body, order.media_type, order.fit, factor, self._settings)
+
+    def _answer(self, order: Encode | Reconstruct, picture: Prepared, ids: np.ndarray | Failed) -> Outcome:
+        if isinstance(ids, Failed):
+            return ids
+        if isinstance(order, Encode):
+            return Encoded(ids[0], picture.size)
+        rows, columns = picture.pixels.shape[:2]
+        (back,) = self._attempts.joined(self._decode, [ids], rows * columns)
+        if isinstance(back, Failed):
+            return back
+        return self._attempts.one(self._reconstructed, order, picture, ids[0], back[0])
+
+    def _reconstructed(
+        self, order: Reconstruct, picture: Prepared, ids: np.ndarray, back: np.ndarray
+    ) -> Outcome:
+        shown = crop(back, picture.size)
+        loss = psnr(crop(picture.pixels, picture.size), shown)
+        grid = make_grid(self._tokenizer, ids, picture.size)
+        return Reconstructed(_written(shown, order.answer_type), f"{loss:.2f}", grid.bits_per_pixel)
+
+    def _decoded(self, orders: Sequence[Decode]) -> list[Outcome]:
+        pixels = orders[0].ids.shape[0] * orders[0].ids.shape[1] * self._tokenizer.factor**2
+        pictures = self._attempts.joined(self._decode, [order.ids[np.newaxis] for order in orders], pixels)
+        return list(self._media.map(self._shown, zip(orders, pictures, strict=True)))
+
+    def _shown(self, done: tuple[Decode, np.ndarray | Failed]) -> Outcome:
+        order, picture = done
+        return picture if isinstance(picture, Failed) else self._attempts.one(_write, order, picture[0])
+
+    def _computed(self, orders: Sequence[Quantize | Lookup]) -> list[Outcome]:
+        run = self._quantize if isinstance(orders[0], Quantize) else self._look_up
+        shape = orders[0].inputs.shape
+        positions = shape[2] * shape[3] if isinstance(orders[0], Quantize) else shape[1] * shape[2]
+        inputs = [order.inputs for order in orders]
+        found = self._attempts.joined(run, inputs, positions * self._tokenizer.factor**2)
+        return [values if isinstance(values, Failed) else Computed(values) for values in found]
+
+    def _ids(self, pictures: np.ndarray) -> np.ndarray:
+        return self._tokenizer.encode(to_model(pictures)).cpu().numpy()
+
+    def _decode(self, ids: np.ndarray) -> np.ndarray:
+        return to_uint8(self._tokenizer.decode(torch.from_numpy(ids)))
+
+    def _quantize(self, features: np.ndarray) -> np.ndarray:
+        return self._tokenizer.quantize(torch.from_numpy(features)).cpu().numpy()
+
+    def _look_up(self, ids: np.ndarray) -> np.ndarray:
+        return self._tokenizer.lookup(torch.from_numpy(ids)).cpu().float().numpy()
 
 
-def _attempt(tokenizer: VisualTokenizer, operation: Operation, inputs: np.ndarray) -> np.ndarray | _Failure:
-    try:
-        outputs = _operate(tokenizer, operation, inputs)
-        if len(outputs) != len(inputs):
-            raise RuntimeError(f"{tokenizer.name} gave {len(outputs)} results for {len(inputs)} items")
-        return outputs
-    except VistokError as error:
-        return _Failure(error, is_out_of_memory=False)
-    except torch.AcceleratorError:
-        raise  # the device is of no use any more to this process: another one has to take over
-    except Exception as error:
-        logger.warning("a batch of %d items failed: %r", len(inputs), error)
-        if _is_out_of_memory(error):
-            torch.cuda.empty_cache()
-            return _Failure(_too_large(operation), is_out_of_memory=True)
-        detail = f"{tokenizer.name} failed to {operation} this input"
-        return _Failure(VistokError(ErrorCode.INTERNAL, detail), is_out_of_memory=False)
+def _write(order: Decode, picture: np.ndarray) -> Outcome:
+    return Written(_written(crop(picture, order.size), order.answer_type))
 
 
-def _operate(tokenizer: VisualTokenizer, operation: Operation, inputs: np.ndarray) -> np.ndarray:
-    match operation:
-        case Operation.ENCODE:
-            return tokenizer.encode(to_model(inputs)).cpu().numpy()
-        case Operation.DECODE:
-            return to_uint8(tokenizer.decode(torch.from_numpy(inputs)))
-        case Operation.QUANTIZE:
-            return tokenizer.quantize(torch.from_numpy(inputs)).cpu().numpy()
-        case Operation.LOOKUP:
-            return tokenizer.lookup(torch.from_numpy(inputs)).cpu().float().numpy()
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # The allocator of CPU memory has no exception of its own.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def _too_large(operation: Operation) -> VistokError:
-    return VistokError(
-        ErrorCode.TOO_LARGE,
-        f"the device has not enough memory to {operation} this; send a smaller picture, or ask for max_side",
-    )
+def _written(picture: np.ndarray, media_type: str) -> np.ndarray:
+    return np.frombuffer(write_picture(picture, media_type), np.uint8)

@@ -1,39 +1,29 @@
 """What the engine knows of a worker: it is started, takes one batch at a time, and may be lost."""
 
-from collections.abc import Mapping, Sequence
+from asyncio import Future
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from vistok_protocol.errors import VistokError
 from vistok_protocol.schemas import TokenizerInfo
-from vistok_server.jobs import Operation
-
-Outcome = np.ndarray | VistokError
+from vistok_server.orders import Order, Outcome
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The arrays of several jobs, alike but for the length of their leading axis."""
+    """Orders of one operation for one tokenizer, about alike in size."""
 
     tokenizer: str
-    operation: Operation
-    arrays: Sequence[np.ndarray]
-
-    @property
-    def counts(self) -> list[int]:
-        """How many items each job has."""
-        return [len(array) for array in self.arrays]
+    orders: list[Order]
 
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """What became of a batch: for each job its result, or its own error."""
+    """What became of a batch: for each order its result, or its own error."""
 
-    results: Sequence[Outcome]
-    too_many_items: int | None
-    """The fewest items for which the device had not enough memory; None when there was enough."""
+    results: list[Outcome]
+    too_many_pixels: int | None = None
+    """The fewest pixels at once for which the device had not enough memory; None when there was enough."""
 
 
 class WorkerLost(Exception):
@@ -41,7 +31,13 @@ class WorkerLost(Exception):
 
 
 class Worker(Protocol):
-    """The owner of one device and the models on it."""
+    """The owner of one device, or of a share of the processor, and the models on it.
+
+    Attributes:
+        lost: of one that was started: done when it is known to be lost.
+    """
+
+    lost: "Future[None]"
 
     async def start(self) -> Mapping[str, TokenizerInfo]:
         """Load the tokenizers and describe them; VistokError when they cannot be had, WorkerLost."""

@@ -82,8 +82,9 @@ def prepare(picture: np.ndarray, fit: Fit, factor: int) -> Prepared:
 def _pad(picture: np.ndarray, rows: int, columns: int) -> Prepared:
     """Repeat the last row and column until the picture has this size."""
     height, width = picture.shape[:2]
-    padded = np.pad(picture, ((0, rows - height), (0, columns - width), (0, 0)), mode="edge")
-    return Prepared(padded, PixelSize(height, width))
+    if (height, width) != (rows, columns):
+        picture = np.pad(picture, ((0, rows - height), (0, columns - width), (0, 0)), mode="edge")
+    return Prepared(picture, PixelSize(height, width))
 
 
 def _cut_middle(picture: np.ndarray, height: int, width: int, keep_scale: bool) -> np.ndarray:

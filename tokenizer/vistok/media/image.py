@@ -40,12 +40,6 @@ def read_image(data: bytes, limits: Limits) -> np.ndarray:
         return np.asarray(to_rgb(picture))
 
 
-def read_size(data: bytes, limits: Limits) -> tuple[int, int]:
-    """Give the height and width of a picture from its header, before any turning; errors: `read_image`."""
-    with _opened(data, limits) as picture:
-        return picture.height, picture.width
-
-
 @contextmanager
 def _opened(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     """Read the header, hold it against the limits, and say in our words what is wrong with the picture."""
@@ -57,7 +51,7 @@ def _opened(data: bytes, limits: Limits) -> Iterator[Image.Image]:
         )
     try:
         with Image.open(BytesIO(data), formats=_READABLE) as picture:
-            _check_size(picture, limits)
+            limits.check_size(picture.height, picture.width)
             yield picture
     except Image.DecompressionBombError as bomb:
         raise VistokError(
@@ -103,15 +97,6 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     colours = _to_srgb(picture.convert("RGB"), profile)
     white = Image.new("RGB", picture.size, "white")
     return Image.composite(colours, white, picture.getchannel("A"))
-
-
-def _check_size(picture: Image.Image, limits: Limits) -> None:
-    width, height = picture.size
-    if width * height > limits.max_pixels:
-        raise VistokError(
-            ErrorCode.TOO_LARGE,
-            f"expected at most {limits.max_pixels} pixels, got {height} x {width} = {height * width}",
-        )
 
 
 def _to_eight_bits(picture: Image.Image) -> Image.Image:

@@ -1,0 +1,128 @@
+"""What a worker is asked, and what it answers; the arrays among it lie in shared memory while it travels."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vistok.media.fitting import Fit
+from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.tokens import PixelSize
+from vistok_server.shared_memory import Shared
+
+Operation = Literal["encode", "reconstruct", "decode", "quantize", "lookup"]
+
+
+@dataclass(frozen=True, eq=False)
+class Encode:
+    """A picture to its ids; answered with `Encoded`."""
+
+    body: Shared
+    """`(n)` uint8, as it was sent."""
+    media_type: str
+    fit: Fit
+    operation: Literal["encode"] = "encode"
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruct:
+    """A picture through one round trip; answered with `Reconstructed`."""
+
+    body: Shared
+    """`(n)` uint8, as it was sent."""
+    media_type: str
+    fit: Fit
+    answer_type: str
+    operation: Literal["reconstruct"] = "reconstruct"
+
+
+@dataclass(frozen=True, eq=False)
+class Decode:
+    """Ids that were checked, to their picture; answered with `Written`."""
+
+    ids: Shared
+    """`(h w [k])` int64."""
+    size: PixelSize
+    answer_type: str
+    operation: Literal["decode"] = "decode"
+
+
+@dataclass(frozen=True, eq=False)
+class Quantize:
+    """Feature maps to ids `(b h w [k])` int64; answered with `Computed`."""
+
+    inputs: Shared
+    """`(b d h w)` float32, finite."""
+    operation: Literal["quantize"] = "quantize"
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """Ids that were checked, to codes `(b d h w)` float32; answered with `Computed`."""
+
+    inputs: Shared
+    """`(b h w [k])` int64."""
+    operation: Literal["lookup"] = "lookup"
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Ids, and the size of the picture as the model saw it, without padding."""
+
+    ids: Shared
+    """`(h w [k])` int64."""
+    size: PixelSize
+    kind: Literal["encoded"] = "encoded"
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """A picture in the media type that was asked for."""
+
+    content: Shared
+    """`(n)` uint8."""
+    kind: Literal["written"] = "written"
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstructed:
+    """A picture after a round trip, and what was lost on it."""
+
+    content: Shared
+    """`(n)` uint8."""
+    psnr: str
+    """Decibels against the picture as the model saw it, as they stand in the answer's header."""
+    bits_per_pixel: float
+    kind: Literal["reconstructed"] = "reconstructed"
+
+
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """What the quantizer alone gave."""
+
+    values: Shared
+    kind: Literal["computed"] = "computed"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The order's own error: whatever it was, the others of its batch are not touched by it."""
+
+    code: ErrorCode
+    detail: str
+    kind: Literal["failed"] = "failed"
+
+    @classmethod
+    def of(cls, error: VistokError) -> "Failed":
+        """Keep an error."""
+        return cls(error.code, error.detail)
+
+    @property
+    def error(self) -> VistokError:
+        """The error."""
+        return VistokError(self.code, self.detail)
+
+
+Order = Annotated[Encode | Reconstruct | Decode | Quantize | Lookup, Field(discriminator="operation")]
+Result = Encoded | Written | Reconstructed | Computed
+Outcome = Annotated[Result | Failed, Field(discriminator="kind")]
