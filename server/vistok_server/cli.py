@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from vistok_protocol.errors import VistokError
-from vistok_server import logs
+from vistok_server import garbage, logs
 from vistok_server.keys import new_key
 from vistok_server.settings import Settings
 
@@ -55,6 +55,7 @@ def serve(
     def report(loaded: "Future[Mapping[str, TokenizerInfo]]") -> None:
         error = loaded.exception()
         if error is None:
+            garbage.settle()
             typer.echo(ready_message(url, loaded.result()))
         else:
             failures.append(error)

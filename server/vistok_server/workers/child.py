@@ -14,7 +14,7 @@ import torch
 
 from vistok.tokenizer import VisualTokenizer
 from vistok_protocol.errors import VistokError
-from vistok_server import logs
+from vistok_server import garbage, logs
 from vistok_server.catalogue import load_tokenizers
 from vistok_server.orders import Failed
 from vistok_server.settings import Settings
@@ -50,6 +50,7 @@ def serve(stream: BufferedRWPair, inputs: SharedMemory, outputs: SharedMemory, p
     except VistokError as error:
         _say(stream, Ready(failed=Failed.of(error)).model_dump_json().encode())
         return
+    garbage.settle()
     _say(stream, _ready(tokenizers).model_dump_json().encode())
     while body := _read_frame(stream):
         _say(stream, pack_outcomes(executor.execute(unpack_batch(body, inputs)), outputs))
