@@ -1,47 +1,27 @@
 """Admit or refuse work, put it in the queue, and wait for the worker's result."""
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
-import numpy as np
-
-from vistok.grid_rules import make_grid
-from vistok.media.fitting import Fit
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
-from vistok_protocol.tokens import TokenGrid
-from vistok_server.bodies import Part
 from vistok_server.byte_budget import ByteBudget
 from vistok_server.jobs import Job, Sender
 from vistok_server.keys import KeyRing
 from vistok_server.metrics import Metrics
-from vistok_server.orders import (
-    Computed,
-    Decode,
-    Encode,
-    Encoded,
-    Lookup,
-    Order,
-    Quantize,
-    Reconstruct,
-    Reconstructed,
-    Written,
-)
+from vistok_server.orders import Order, Result
 from vistok_server.pace import Pace
 from vistok_server.places import Places
 from vistok_server.rates import Rates
 from vistok_server.settings import Settings
-from vistok_server.sizes import model_shape
 from vistok_server.supervision import Supervisor
 from vistok_server.waiting_room import WaitingRoom
 from vistok_server.workers.worker import Worker
 
-Result = TypeVar("Result")
-Answer = TypeVar("Answer", Encoded, Written, Reconstructed, Computed)
+Value = TypeVar("Value")
 
 # That read and write large JSON and arrays; media are the workers' business.
 _THREADS = 2
@@ -180,7 +160,7 @@ class Engine:
         except TimeoutError:
             raise _stopping() from None
 
-    async def off_loop(self, function: Callable[..., Result], *arguments: object) -> Result:
+    async def off_loop(self, function: Callable[..., Value], *arguments: object) -> Value:
         """Run a function that takes its time on a thread; skipped if the caller leaves before.
 
         A thread cannot be interrupted. A caller who leaves while it works is waited for, so that what the
@@ -194,71 +174,29 @@ class Engine:
                 await asyncio.wait([running])
                 raise
 
-    async def encode(self, sender: Sender, tokenizer: TokenizerInfo, part: Part, fit: Fit) -> TokenGrid:
-        """Give the grid of a picture."""
-        shape = model_shape(part, fit, tokenizer.factor, self.settings)
-        order = Encode(_array_of(part), part.media_type, fit)
-        encoded = await self._done(Encoded, sender, tokenizer, order, shape)
-        self.metrics.vocabulary.add(tokenizer, encoded.ids)
-        return make_grid(tokenizer, encoded.ids, encoded.size)
-
-    async def decode(
-        self, sender: Sender, tokenizer: TokenizerInfo, grid: TokenGrid, answer_type: str
-    ) -> bytes:
-        """Give the picture of a grid that was checked, written as this media type."""
-        shape = tuple(side * tokenizer.factor for side in grid.shape)
-        order = Decode(grid.ids, grid.pixels, answer_type)
-        return (await self._done(Written, sender, tokenizer, order, shape)).content.tobytes()
-
-    async def reconstruct(
-        self, sender: Sender, tokenizer: TokenizerInfo, part: Part, fit: Fit, answer_type: str
-    ) -> Reconstructed:
-        """Give a picture after a round trip, written as this media type."""
-        shape = model_shape(part, fit, tokenizer.factor, self.settings)
-        order = Reconstruct(_array_of(part), part.media_type, fit, answer_type)
-        return await self._done(Reconstructed, sender, tokenizer, order, shape)
-
-    async def quantize(self, sender: Sender, tokenizer: TokenizerInfo, features: np.ndarray) -> np.ndarray:
-        """Give the ids `(b h w [k])` of feature maps `(b d h w)`."""
-        shape = (features.shape[0], *(side * tokenizer.factor for side in features.shape[2:]))
-        return (await self._done(Computed, sender, tokenizer, Quantize(features), shape)).values
-
-    async def look_up(self, sender: Sender, tokenizer: TokenizerInfo, ids: np.ndarray) -> np.ndarray:
-        """Give the codes `(b d h w)` of ids `(b h w [k])` that were checked."""
-        shape = (ids.shape[0], *(side * tokenizer.factor for side in ids.shape[1:3]))
-        return (await self._done(Computed, sender, tokenizer, Lookup(ids), shape)).values
-
-    async def _done(
-        self,
-        kind: type[Answer],
-        sender: Sender,
-        tokenizer: TokenizerInfo,
-        order: Order,
-        shape: tuple[int, ...],
-    ) -> Answer:
-        """Have a worker do an order, whose pixels have this shape.
+    async def run(
+        self, sender: Sender, tokenizer: str, order: Order, shape: tuple[int, ...], pixels: int
+    ) -> Result:
+        """Have a worker do an order, whose pixels have this shape; OVERLOADED when too many wait.
 
         When the waiting task is cancelled, a job that has not begun is forgotten and never run.
         """
-        pixels = math.prod(shape)
         if self._room.pixels and self._room.pixels + pixels > self.settings.max_waiting_pixels:
             raise VistokError(
                 ErrorCode.OVERLOADED,
                 f"{self._room.pixels} of {self.settings.max_waiting_pixels} pixels wait, {pixels} more came",
             )
         result = asyncio.get_running_loop().create_future()
-        job = Job(sender, tokenizer.name, order, shape, pixels, result)
+        job = Job(sender, tokenizer, order, shape, pixels, result)
         self._unfinished.add(job)
         self._room.put(job)
         try:
-            done = await job.result
+            return await job.result
         except asyncio.CancelledError:
             self._room.withdraw(job)
             raise
         finally:
             self._unfinished.discard(job)
-        assert isinstance(done, kind)
-        return done
 
     async def _watch_loading(self) -> None:
         try:
@@ -268,10 +206,6 @@ class Engine:
             self.loaded.exception()  # who asks gets it; nobody has to
         else:
             self.loaded.set_result(described[0])
-
-
-def _array_of(part: Part) -> np.ndarray:
-    return np.frombuffer(part.data, np.uint8)
 
 
 def _stopping() -> VistokError:

@@ -20,6 +20,7 @@ from vistok_server.engine import Engine
 from vistok_server.jobs import Sender
 from vistok_server.negotiation import choose
 from vistok_server.problems import request_id_of
+from vistok_server.tokenizing import Tokenizing
 
 Query = TypeVar("Query", bound=BaseModel)
 _PRIORITIES = ("normal", "bulk")
@@ -30,10 +31,18 @@ class Call:
     """A request, and what was found out about it."""
 
     request: Request
-    engine: Engine
-    sender: Sender
-    tokenizer: TokenizerInfo
+    work: Tokenizing
     _held: Holding
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the application."""
+        return self.work.engine
+
+    @property
+    def tokenizer(self) -> TokenizerInfo:
+        """The tokenizer that the path names."""
+        return self.work.tokenizer
 
     @property
     def request_id(self) -> str:
@@ -82,7 +91,7 @@ def entered(request: Request) -> Call:
     until_answered: ExitStack = request.state.until_answered
     until_answered.enter_context(engine.admit(sender))
     held = until_answered.enter_context(engine.bodies.holding())
-    return Call(request, engine, sender, engine.tokenizer(request.path_params["name"]), held)
+    return Call(request, Tokenizing(engine, sender, engine.tokenizer(request.path_params["name"])), held)
 
 
 def identify(request: Request, engine: Engine) -> str:

@@ -46,7 +46,7 @@ async def encode(request: Request) -> Response:
         call.answer_type(media_types.JSON)
         return await _encode_files(call, fit, query.ids)
     media_type = call.answer_type(*GRID_TYPES)
-    grid = await call.engine.encode(call.sender, call.tokenizer, await call.body(), fit)
+    grid = await call.work.encode(await call.body(), fit)
     if grid.ids.size <= QUICK_IDS:
         return grid_response(grid, media_type, query.ids)
     return await call.engine.off_loop(grid_response, grid, media_type, query.ids)
@@ -64,7 +64,7 @@ async def decode(request: Request) -> Response:
         grid = read_grid(*arguments)
     else:
         grid = await call.engine.off_loop(read_grid, *arguments)
-    content = await call.engine.decode(call.sender, call.tokenizer, grid, media_type)
+    content = await call.work.decode(grid, media_type)
     return Response(content, headers=VARY, media_type=media_type)
 
 
@@ -81,7 +81,7 @@ async def reconstruction(request: Request) -> Response:
     headers = VARY | {"ETag": etag, "Cache-Control": IMMUTABLE}
     if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
-    content = await call.engine.decode(call.sender, call.tokenizer, grid, media_type)
+    content = await call.work.decode(grid, media_type)
     return Response(content, headers=headers, media_type=media_type)
 
 
@@ -91,14 +91,14 @@ async def reconstruct(request: Request) -> Response:
     call = entered(request)
     fit = call.query(FitQuery).to_fit()
     media_type = call.answer_type(*PICTURE_TYPES)
-    done = await call.engine.reconstruct(call.sender, call.tokenizer, await call.body(), fit, media_type)
+    done = await call.work.reconstruct(await call.body(), fit, media_type)
     measured = {media_types.PSNR: done.psnr, media_types.BITS_PER_PIXEL: f"{done.bits_per_pixel:.4f}"}
     return Response(done.content.tobytes(), headers=VARY | measured, media_type=media_type)
 
 
 async def _encode_files(call: Call, fit: Fit, include_ids: bool) -> Response:
     parts = await call.files()
-    with call.engine.admit(call.sender, len(parts) - 1):  # the call itself holds one place
+    with call.engine.admit(call.work.sender, len(parts) - 1):  # the call itself holds one place
         async with asyncio.TaskGroup() as group:
             items = [group.create_task(_item(part, call, fit, include_ids)) for part in parts]
     return await call.engine.off_loop(json_response, {"items": [item.result() for item in items]})
@@ -107,7 +107,7 @@ async def _encode_files(call: Call, fit: Fit, include_ids: bool) -> Response:
 async def _item(part: Part, call: Call, fit: Fit, include_ids: bool) -> dict[str, Any]:
     """Give a grid or an error as a JSON object: one bad file spoils none of the others."""
     try:
-        grid = await call.engine.encode(call.sender, call.tokenizer, part, fit)
+        grid = await call.work.encode(part, fit)
     except VistokError as error:
         return FailedItem(error=Problem.from_error(error, call.request_id)).body()
     return grid_content(grid, include_ids)

@@ -28,7 +28,7 @@ async def quantize(request: Request) -> Response:
     media_type = call.answer_type(*IDS_TYPES)
     part, off_loop = await call.body(), call.engine.off_loop
     features = await off_loop(read_features, part, call.tokenizer, call.engine.settings)
-    ids = await call.engine.quantize(call.sender, call.tokenizer, features)
+    ids = await call.work.quantize(features)
     return await off_loop(ids_response, ids, call.tokenizer, media_type)
 
 
@@ -40,5 +40,5 @@ async def lookup(request: Request) -> Response:
     media_type = call.answer_type(media_types.NPY)
     part, off_loop = await call.body(), call.engine.off_loop
     ids = await off_loop(read_batch_of_ids, part, call.tokenizer, call.engine.settings)
-    codes = await call.engine.look_up(call.sender, call.tokenizer, ids)
+    codes = await call.work.look_up(ids)
     return Response(await off_loop(write_npy, codes), media_type=media_type)

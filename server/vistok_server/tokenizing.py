@@ -1,0 +1,79 @@
+"""The work of one caller on one tokenizer, as orders for the workers."""
+
+import math
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from vistok.grid_rules import make_grid
+from vistok.media.fitting import Fit
+from vistok_protocol.schemas import TokenizerInfo
+from vistok_protocol.tokens import TokenGrid
+from vistok_server.bodies import Part
+from vistok_server.engine import Engine
+from vistok_server.jobs import Sender
+from vistok_server.orders import (
+    Computed,
+    Decode,
+    Encode,
+    Encoded,
+    Lookup,
+    Order,
+    Quantize,
+    Reconstruct,
+    Reconstructed,
+    Written,
+)
+from vistok_server.sizes import model_shape
+
+Answer = TypeVar("Answer", Encoded, Written, Reconstructed, Computed)
+
+
+@dataclass(frozen=True)
+class Tokenizing:
+    """Gives orders, and makes of their results what routes answer with."""
+
+    engine: Engine
+    sender: Sender
+    tokenizer: TokenizerInfo
+
+    async def encode(self, part: Part, fit: Fit) -> TokenGrid:
+        """Give the grid of a picture."""
+        order = Encode(_array_of(part), part.media_type, fit)
+        encoded = await self._done(Encoded, order, self._shape(part, fit))
+        self.engine.metrics.vocabulary.add(self.tokenizer, encoded.ids)
+        return make_grid(self.tokenizer, encoded.ids, encoded.size)
+
+    async def decode(self, grid: TokenGrid, answer_type: str) -> bytes:
+        """Give the picture of a grid that was checked, written as this media type."""
+        shape = tuple(side * self.tokenizer.factor for side in grid.shape)
+        written = await self._done(Written, Decode(grid.ids, grid.pixels, answer_type), shape)
+        return written.content.tobytes()
+
+    async def reconstruct(self, part: Part, fit: Fit, answer_type: str) -> Reconstructed:
+        """Give a picture after a round trip, written as this media type."""
+        order = Reconstruct(_array_of(part), part.media_type, fit, answer_type)
+        return await self._done(Reconstructed, order, self._shape(part, fit))
+
+    async def quantize(self, features: np.ndarray) -> np.ndarray:
+        """Give the ids `(b h w [k])` of feature maps `(b d h w)`."""
+        sides = (side * self.tokenizer.factor for side in features.shape[2:])
+        return (await self._done(Computed, Quantize(features), (features.shape[0], *sides))).values
+
+    async def look_up(self, ids: np.ndarray) -> np.ndarray:
+        """Give the codes `(b d h w)` of ids `(b h w [k])` that were checked."""
+        sides = (side * self.tokenizer.factor for side in ids.shape[1:3])
+        return (await self._done(Computed, Lookup(ids), (ids.shape[0], *sides))).values
+
+    def _shape(self, part: Part, fit: Fit) -> tuple[int, int]:
+        return model_shape(part, fit, self.tokenizer.factor, self.engine.settings)
+
+    async def _done(self, kind: type[Answer], order: Order, shape: tuple[int, ...]) -> Answer:
+        done = await self.engine.run(self.sender, self.tokenizer.name, order, shape, math.prod(shape))
+        assert isinstance(done, kind)
+        return done
+
+
+def _array_of(part: Part) -> np.ndarray:
+    return np.frombuffer(part.data, np.uint8)
