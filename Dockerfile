@@ -18,7 +18,7 @@ COPY protocol protocol
 COPY tokenizer tokenizer
 COPY server server
 COPY client client
-RUN /opt/vistok/bin/pip install --constraint constraints.txt ".[server]"
+RUN /opt/vistok/bin/pip install --constraint constraints.txt ".[server,tracing]"
 
 FROM python:${PYTHON_VERSION}-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin vistok

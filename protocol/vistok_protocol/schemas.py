@@ -139,6 +139,14 @@ class DecodeRequest(Body):
         return read_nested_ids(self.ids)
 
 
+class NewTokenizer(BaseModel):
+    """What is asked for when a service is to serve one more: a bundled name, or a folder on its machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(min_length=1, max_length=4096)
+
+
 class LookupRequest(Body):
     """What lookup takes as JSON: ids (b h w), with the codebooks (if several) as one more axis at the end."""
 

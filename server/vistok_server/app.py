@@ -12,16 +12,18 @@ from starlette.middleware.cors import CORSMiddleware
 
 from vistok_protocol.errors import VistokError
 from vistok_protocol.schemas import TokenizerInfo
-from vistok_server import problems
+from vistok_server import problems, tracing
 from vistok_server.connection import Attendance, Envelope
 from vistok_server.engine import Engine
-from vistok_server.routes import coding, information, latents
+from vistok_server.routes import administration, coding, information, latents
 from vistok_server.settings import Settings
 from vistok_server.workers.placement import placements
 from vistok_server.workers.process import ProcessWorker
 from vistok_server.workers.worker import Worker
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
     from vistok.tokenizer import VisualTokenizer
 
 OnLoaded = Callable[["asyncio.Future[Mapping[str, TokenizerInfo]]"], None]
@@ -31,24 +33,30 @@ def create_app(
     settings: Settings,
     tokenizers: "Mapping[str, VisualTokenizer] | None" = None,
     on_loaded: OnLoaded | None = None,
+    tracer_provider: "TracerProvider | None" = None,
 ) -> FastAPI:
     """Build the application.
 
     Worker processes, on the devices of the settings, load what these name: in the background, it answers
     at once, and /readyz says when it is ready. `on_loaded` is then called with the future that holds the
     tokenizers' descriptions or the error. Tokenizers that are at hand are run on a thread of this process
-    instead. `app.state.engine` is the engine, from the start of the lifespan on.
+    instead. `app.state.engine` is the engine, from the start of the lifespan on. Calls are traced where there
+    is a provider of tracers.
     """
     app = FastAPI(
         title="Vistok",
         summary="Pictures into grids of token ids and back.",
         version=version("vistok"),
-        lifespan=_lifespan(settings, tokenizers, on_loaded),
+        lifespan=_lifespan(settings, tokenizers, on_loaded, tracer_provider),
         redirect_slashes=False,
         redoc_url=None,
+        # FastAPI's own spans hold the whole query, and with it the tokens of a picture.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for router in (information.router, coding.router, latents.router):
         app.include_router(router)
+    if settings.admin_keys:
+        app.include_router(administration.router)
     app.add_exception_handler(VistokError, problems.on_vistok_error)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     if settings.cors_origins:
@@ -60,21 +68,26 @@ def create_app(
             expose_headers=["*"],
         )
     app.add_middleware(Attendance, timeout_seconds=settings.timeout_seconds)
-    app.add_middleware(Envelope)  # the one added last is the outermost
+    # The one added last is the outermost.
+    app.add_middleware(Envelope, tracer=tracing.tracer_of(tracer_provider))
     return app
 
 
 def _lifespan(
-    settings: Settings, tokenizers: "Mapping[str, VisualTokenizer] | None", on_loaded: OnLoaded | None
+    settings: Settings,
+    tokenizers: "Mapping[str, VisualTokenizer] | None",
+    on_loaded: OnLoaded | None,
+    tracer_provider: "TracerProvider | None",
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
         engine = app.state.engine = Engine(settings, _workers(settings, tokenizers))
         if on_loaded is not None:
-            engine.loaded.add_done_callback(on_loaded)
+            engine.served.loaded.add_done_callback(on_loaded)
         engine.start()
         yield
         await engine.stop()
+        await tracing.send_rest(tracer_provider)
 
     return run
 

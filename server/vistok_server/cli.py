@@ -2,6 +2,7 @@
 
 import shlex
 import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -15,6 +16,8 @@ from vistok_server.settings import Settings
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Mapping
+
+    from opentelemetry.sdk.trace import TracerProvider
 
     from vistok_protocol.schemas import TokenizerInfo
 
@@ -38,12 +41,20 @@ def serve(
         bool, typer.Option("--show-settings", help="Print all settings as such a file, and end.")
     ] = False,
 ) -> None:
-    """Serve tokenizers over HTTP. All settings are also environment variables that begin with VISTOK_."""
-    settings = _settings(config, tokenizer, device)
+    """Serve tokenizers over HTTP. All settings are also environment variables that begin with VISTOK_.
+
+    With a file of settings, SIGHUP reads it again and takes over which tokenizers it names.
+    """
+    load = partial(_settings, config, tokenizer, device)
+    try:
+        settings = load()
+    except VistokError as error:
+        _fail(error.detail)
     if show_settings:
         typer.echo(settings.to_toml())
         return
     logs.configure(settings.log_format, "service")
+    tracer_provider = _tracer_provider()
     listener = _listen(host, port)
     # Imported here, so that `--help` and a wrong option do not wait for it.
     from vistok_server.app import create_app
@@ -62,7 +73,8 @@ def serve(
             server.should_exit = True
 
     try:
-        server = HttpServer(create_app(settings, on_loaded=report), settings, ssl_certfile, ssl_keyfile)
+        app = create_app(settings, on_loaded=report, tracer_provider=tracer_provider)
+        server = HttpServer(app, settings, ssl_certfile, ssl_keyfile, reload=load if config else None)
     except OSError as error:
         _fail(f"cannot use {ssl_certfile}: {error}")
     server.run(sockets=[listener])
@@ -92,8 +104,14 @@ def ready_message(url: str, tokenizers: "Mapping[str, TokenizerInfo]") -> str:
 
 def _settings(file: Path | None, tokenizers: list[str] | None, device: str | None) -> Settings:
     options = {"tokenizers": tuple(tokenizers or ()) or None, "devices": device}
+    return Settings.load(file, **{name: value for name, value in options.items() if value is not None})
+
+
+def _tracer_provider() -> "TracerProvider | None":
+    from vistok_server.tracing import provider_from_environment  # late, as in `serve`
+
     try:
-        return Settings.load(file, **{name: value for name, value in options.items() if value is not None})
+        return provider_from_environment()
     except VistokError as error:
         _fail(error.detail)
 

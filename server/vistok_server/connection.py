@@ -10,12 +10,14 @@ from collections.abc import MutableMapping
 from contextlib import ExitStack
 from typing import Any
 
+from opentelemetry.trace import Tracer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_server.problems import problem_response
+from vistok_server.tracing import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +30,9 @@ SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 class Envelope:
     """Puts a request id on every call and answer, counts it, and turns what nobody caught into an answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, tracer: Tracer | None) -> None:
         self._app = app
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -39,6 +42,7 @@ class Envelope:
         request_id = _request_id(Headers(scope=scope))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
+        trace = state["trace"] = Trace.of(self._tracer, scope, request_id)
         answer = _Answer(send, {media_types.REQUEST_ID: request_id, **_SECURITY})
         metrics = scope["app"].state.engine.metrics
         start = time.monotonic()
@@ -60,6 +64,8 @@ class Envelope:
             route = getattr(scope.get("route"), "path", "none")
             metrics.requests.labels(route, answer.status or "none").inc()
             metrics.request_seconds.labels(route).observe(time.monotonic() - start)
+            if trace is not None:
+                trace.end(scope["method"], route, answer.status)
 
 
 class Attendance:

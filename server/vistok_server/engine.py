@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
+from vistok_server import tracing
 from vistok_server.byte_budget import ByteBudget
 from vistok_server.jobs import Job, Sender
 from vistok_server.keys import KeyRing
@@ -16,6 +17,7 @@ from vistok_server.orders import Order, Result
 from vistok_server.pace import Pace
 from vistok_server.places import Places
 from vistok_server.rates import Rates
+from vistok_server.served import Served
 from vistok_server.settings import Settings
 from vistok_server.supervision import Supervisor
 from vistok_server.waiting_room import WaitingRoom
@@ -40,8 +42,8 @@ class Engine:
         self._unfinished: set[Job] = set()
         self._working: list[asyncio.Task[None]] = []
         self._loading: asyncio.Task[None]
-        self.loaded: asyncio.Future[Mapping[str, TokenizerInfo]] = asyncio.Future()
-        """Done when every worker has loaded the tokenizers; holds the error if one could not."""
+        self._change: asyncio.Task[Mapping[str, TokenizerInfo]]  # kept, since the loop forgets tasks
+        self.served = Served(self._supervisors)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="vistok-bodies")
         self._thread_places = asyncio.Semaphore(_THREADS)
         self.bodies = ByteBudget(settings.max_waiting_bytes)
@@ -49,6 +51,7 @@ class Engine:
         self._places = Places(settings.max_queue, settings.max_items_per_caller)
         self._pace = Pace()
         self.keys = KeyRing(settings.api_keys)
+        self.admin_keys = KeyRing(settings.admin_keys)
         self.rates = Rates(settings.calls_per_second)
         self._empty = asyncio.Event()
         self._empty.set()
@@ -77,7 +80,7 @@ class Engine:
     def start(self) -> None:
         """Begin to load the tokenizers; returns at once."""
         self._working = [asyncio.create_task(supervisor.serve()) for supervisor in self._supervisors]
-        self._loading = asyncio.create_task(self._watch_loading())
+        self._loading = asyncio.create_task(self.served.wait_for_first())
 
     def take_no_more(self) -> None:
         """Refuse new work, and end the calls whose body has not come whole; what came whole is finished."""
@@ -104,34 +107,37 @@ class Engine:
         await asyncio.to_thread(self._threads.shutdown)
 
     def tokenizers(self) -> Mapping[str, TokenizerInfo]:
-        """Describe what is served; NOT_READY while loading, while stopping, and when loading has failed.
-
-        A worker that is lost later does not matter here: work waits until it is back.
-        """
+        """Describe what is served, by name; NOT_READY while loading or stopping, or if that failed."""
         if self._stopping:
             raise _stopping()
-        if not self.loaded.done():
-            raise VistokError(ErrorCode.NOT_READY, "the tokenizers are still being loaded")
-        if self.loaded.exception() is not None:
-            raise VistokError(ErrorCode.NOT_READY, "no worker is running: see the log of the service")
-        return self.loaded.result()
+        return self.served.by_name()
+
+    def tokenizer(self, name: str) -> TokenizerInfo:
+        """Give one tokenizer by its name, or TOKENIZER_NOT_FOUND, or NOT_READY."""
+        if self._stopping:
+            raise _stopping()
+        return self.served.named(name)
 
     def check_ready(self) -> Mapping[str, TokenizerInfo]:
-        """Give the same, but also NOT_READY while every worker is being replaced."""
+        """Give all, but also NOT_READY while every worker is being replaced."""
         served = self.tokenizers()
         if not any(supervisor.is_up for supervisor in self._supervisors):
             raise VistokError(ErrorCode.NOT_READY, "the workers are being started again")
         return served
 
-    def tokenizer(self, name: str) -> TokenizerInfo:
-        """Give one tokenizer by its name, or TOKENIZER_NOT_FOUND, or NOT_READY."""
-        served = self.tokenizers()
-        if name not in served:
-            raise VistokError(
-                ErrorCode.TOKENIZER_NOT_FOUND,
-                f"no tokenizer {name[:80]!r} here, there are: {', '.join(served)}",
-            )
-        return served[name]
+    async def change(self, sources: Sequence[str]) -> Mapping[str, TokenizerInfo]:
+        """Serve the tokenizers of these sources from now on; give them by name. Errors: `Served.change`.
+
+        A change that has begun is ended, whether or not somebody waits for it.
+        """
+        self._change = asyncio.create_task(self.served.change(sources, self._finish))
+        return await asyncio.shield(self._change)
+
+    async def _finish(self, tokenizers: set[str]) -> None:
+        """Wait until no job of these tokenizers is left."""
+        results = [job.result for job in self._unfinished if job.tokenizer in tokenizers]
+        if results:
+            await asyncio.wait(results)
 
     @contextmanager
     def admit(self, sender: Sender, items: int = 1) -> Iterator[None]:
@@ -181,6 +187,7 @@ class Engine:
 
         When the waiting task is cancelled, a job that has not begun is forgotten and never run.
         """
+        self.served.named(tokenizer)  # which may have gone while the body came
         if self._room.pixels and self._room.pixels + pixels > self.settings.max_waiting_pixels:
             raise VistokError(
                 ErrorCode.OVERLOADED,
@@ -190,6 +197,7 @@ class Engine:
         job = Job(sender, tokenizer, order, shape, pixels, result)
         self._unfinished.add(job)
         self._room.put(job)
+        tracing.enter_queue(job)
         try:
             return await job.result
         except asyncio.CancelledError:
@@ -197,15 +205,7 @@ class Engine:
             raise
         finally:
             self._unfinished.discard(job)
-
-    async def _watch_loading(self) -> None:
-        try:
-            described = await asyncio.gather(*(supervisor.described for supervisor in self._supervisors))
-        except VistokError as error:
-            self.loaded.set_exception(error)
-            self.loaded.exception()  # who asks gets it; nobody has to
-        else:
-            self.loaded.set_result(described[0])
+            tracing.leave((job,))
 
 
 def _stopping() -> VistokError:

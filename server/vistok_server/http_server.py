@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import math
+import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+from vistok_protocol.errors import VistokError
 from vistok_server.http_protocol import BoundedHttpProtocol
 from vistok_server.settings import Settings
 
@@ -32,8 +35,11 @@ class HttpServer(uvicorn.Server):
         settings: Settings,
         certificate: Path | None = None,
         certificate_key: Path | None = None,
+        reload: Callable[[], Settings] | None = None,
     ) -> None:
         self._app = app
+        self._reload = reload
+        self._reloading: asyncio.Task[None]  # kept, since the loop forgets tasks
         super().__init__(
             uvicorn.Config(
                 app,
@@ -47,6 +53,12 @@ class HttpServer(uvicorn.Server):
                 access_log=False,  # its lines hold the whole query, and with it the tokens of a picture
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and listen to SIGHUP where there is a file to read again."""
+        await super().startup(sockets)
+        if self._reload is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hang_up, self._reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop in peace at the first signal, at once at the second."""
@@ -63,6 +75,18 @@ class HttpServer(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             late.cancel()
+
+    def _on_hang_up(self, reload: Callable[[], Settings]) -> None:
+        self._reloading = asyncio.create_task(self._change(reload))
+
+    async def _change(self, reload: Callable[[], Settings]) -> None:
+        try:
+            settings = reload()
+            served = await self._app.state.engine.change(settings.sources)
+        except VistokError as error:
+            logger.error("the settings were read again, and nothing was changed: %s", error)
+        else:
+            logger.info("the settings were read again: serving %s", ", ".join(served))
 
     def _drop(self) -> None:
         engine = self._app.state.engine

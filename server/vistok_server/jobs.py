@@ -4,8 +4,14 @@ import time
 from asyncio import Future
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from vistok_server.orders import Order, Result
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from vistok_server.tracing import Trace
 
 
 @dataclass(frozen=True)
@@ -16,6 +22,8 @@ class Sender:
     """Equal for calls that share one turn with each other."""
     is_bulk: bool = False
     """Whether the work lets all other work go first."""
+    trace: "Trace | None" = None
+    """Of the call, if it is traced."""
 
 
 @dataclass(eq=False)
@@ -33,6 +41,8 @@ class Job:
     arrived: float = field(default_factory=time.monotonic)
     has_lost_a_worker: bool = False
     """Whether it was in the batch of a worker that died: it is tried once more, alone."""
+    stage: "Span | None" = None
+    """Where it is now, if its call is traced."""
 
     @property
     def flow(self) -> tuple[str, str]:

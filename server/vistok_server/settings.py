@@ -15,6 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from vistok.bundled import names as bundled_names
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_server.logs import LogFormat
 
@@ -45,6 +46,9 @@ class Settings(BaseSettings):
     media_threads: int | None = Field(default=None, ge=1)
     """Threads of each worker that decode and encode media; by default as many as its share of cores."""
 
+    batch_invariant: bool = True
+    """Whether a picture's tokens are the same in any batch; without it accelerators may be faster."""
+
     max_body_bytes: int = Field(default=64 * MEBIBYTE, ge=1)
     """The largest raw body, and the largest file of a multipart body."""
     max_multipart_bytes: int = Field(default=128 * MEBIBYTE, ge=1)
@@ -74,6 +78,8 @@ class Settings(BaseSettings):
 
     api_keys: Annotated[tuple[KeyEntry, ...], NoDecode] = ()
     """Who may call, as `vistok key NAME` prints it; none lets everybody in."""
+    admin_keys: Annotated[tuple[KeyEntry, ...], NoDecode] = ()
+    """Who may add and remove tokenizers while serving, as `vistok key NAME` prints it; none: nobody may."""
     calls_per_second: float | None = Field(default=None, gt=0)
     """The most calls of one caller; above it: 429."""
     max_items_per_caller: int | None = Field(default=None, ge=1)
@@ -81,7 +87,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Web pages that may call from a browser, such as https://example.org."""
 
-    @field_validator("tokenizers", "devices", "api_keys", "cors_origins", mode="before")
+    @field_validator("tokenizers", "devices", "api_keys", "admin_keys", "cors_origins", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         if isinstance(value, str):
@@ -96,6 +102,11 @@ class Settings(BaseSettings):
                 "a call with that many files would always be refused"
             )
         return self
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The tokenizers that are meant: those that are named, or else all that are bundled."""
+        return self.tokenizers or tuple(bundled_names())
 
     @classmethod
     def load(cls, file: Path | None = None, **options: object) -> "Settings":

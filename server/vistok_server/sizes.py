@@ -23,15 +23,16 @@ def model_shape(part: Part, fit: Fit, factor: int, settings: Settings) -> tuple[
 
     A guess, since only the decoder knows: a turned photograph has its sides exchanged.
     """
-    size = _size_in_header(part.data)
-    if size is None and fit.size is None:
+    if fit.size is not None:
+        size = fit.size
+    elif (found := _size_in_header(part.data)) is not None:
+        Limits(settings.max_body_bytes, settings.max_pixels).check_size(*found)
+        size = fitted_size(found, fit)
+    else:
         side = min(math.isqrt(len(part.data) * _PIXELS_PER_BYTE), math.isqrt(settings.max_model_pixels))
         return _padded(side, factor), _padded(side, factor)
-    if size is not None:
-        Limits(settings.max_body_bytes, settings.max_pixels).check_size(*size)
-    height, width = fitted_size(size or (1, 1), fit)
-    check_model_size(height, width, factor, settings)
-    return _padded(height, factor), _padded(width, factor)
+    check_model_size(*size, factor, settings)
+    return _padded(size[0], factor), _padded(size[1], factor)
 
 
 def check_model_size(height: int, width: int, factor: int, settings: Settings) -> None:

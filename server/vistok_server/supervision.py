@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
+from vistok_server import tracing
 from vistok_server.jobs import Job
 from vistok_server.metrics import Metrics
 from vistok_server.orders import Failed
@@ -34,9 +35,10 @@ class Supervisor:
         self._room = room
         self._metrics = metrics
         self._batch_timeout_seconds = batch_timeout_seconds
+        self._turn = asyncio.Lock()
         self.is_up = False
         self.described: asyncio.Future[Mapping[str, TokenizerInfo]] = asyncio.Future()
-        """Done when the first start is; holds what went wrong if it failed."""
+        """Done when the first start is, with the tokenizers by source; holds what went wrong if it failed."""
 
     async def serve(self) -> None:
         """Work until it is cancelled, or the first start fails."""
@@ -58,6 +60,19 @@ class Supervisor:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
 
+    async def change(self, sources: list[str]) -> Mapping[str, TokenizerInfo]:
+        """Have the worker serve the tokenizers of these sources, between two batches; give them by source.
+
+        Raises INVALID_REQUEST when it cannot load them, NOT_READY when it is lost or being started.
+        """
+        async with self._turn:
+            if not self.is_up:
+                raise _not_now()
+            try:
+                return await self._worker.change(sources)
+            except WorkerLost:
+                raise _not_now() from None
+
     async def _start(self) -> None:
         described = await self._worker.start()
         self._worker.lost.add_done_callback(lambda _: self._room.wake())
@@ -67,26 +82,34 @@ class Supervisor:
 
     async def _work(self) -> NoReturn:
         while True:
-            jobs = await self._next_jobs()
-            batch = Batch(jobs[0].tokenizer, [job.order for job in jobs])
-            start = time.monotonic()
-            try:
-                async with asyncio.timeout(self._batch_timeout_seconds):
-                    outcomes = await self._worker.run(batch)
-            except Exception as error:
-                self._metrics.worker_losses.inc()
-                self._put_back(jobs)
-                if isinstance(error, TimeoutError):
-                    raise WorkerLost("a worker did not answer in time") from None
-                raise
-            self._metrics.count_batch(jobs, start, self._room.max_batch_pixels)
-            self._answer(jobs, outcomes)
+            await self._until_there_are_jobs()
+            async with self._turn:
+                if jobs := self._room.take():
+                    await self._do(jobs)
 
-    async def _next_jobs(self) -> list[Job]:
-        """Give the next batch; WorkerLost when the worker is lost while it waits for one."""
+    async def _do(self, jobs: list[Job]) -> None:
+        batch = Batch(jobs[0].tokenizer, [job.order for job in jobs])
+        start = time.monotonic()
+        tracing.enter_device(jobs)
+        try:
+            async with asyncio.timeout(self._batch_timeout_seconds):
+                outcomes = await self._worker.run(batch)
+        except Exception as error:
+            self._metrics.worker_losses.inc()
+            self._put_back(jobs)
+            tracing.lose_worker(jobs)
+            if isinstance(error, TimeoutError):
+                raise WorkerLost("a worker did not answer in time") from None
+            raise
+        tracing.leave(jobs)
+        self._metrics.count_batch(jobs, start, self._room.max_batch_pixels)
+        self._answer(jobs, outcomes)
+
+    async def _until_there_are_jobs(self) -> None:
+        """Wait for work; WorkerLost when the worker is lost before there is any."""
         while not self._worker.lost.done():
-            if jobs := self._room.take():
-                return jobs
+            if len(self._room):
+                return
             await self._room.changed()
         self._metrics.worker_losses.inc()
         raise WorkerLost("a worker that had nothing to do has ended")
@@ -111,6 +134,10 @@ class Supervisor:
                 )
             job.has_lost_a_worker = True
         self._room.put_back(job for job in wanted if not job.result.done())
+
+
+def _not_now() -> VistokError:
+    return VistokError(ErrorCode.NOT_READY, "a worker is being started again: try later")
 
 
 def _as_failure(error: Exception) -> VistokError:

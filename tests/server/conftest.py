@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from opentelemetry.sdk.trace import TracerProvider
 from PIL import Image
 
 from tests.server.fakes import BrightnessTokenizer
@@ -32,11 +33,14 @@ async def serve(tokenizer: BrightnessTokenizer) -> AsyncIterator[Serve]:
     """Start the application with some settings; give a client of it, ready."""
     async with AsyncExitStack() as stack:
 
-        async def start(**settings: object) -> httpx.AsyncClient:
-            app = create_app(Settings(media_threads=2, **settings), {tokenizer.name: tokenizer})
+        async def start(
+            tracer_provider: TracerProvider | None = None, **settings: object
+        ) -> httpx.AsyncClient:
+            limits = Settings(media_threads=2, **settings)
+            app = create_app(limits, {tokenizer.name: tokenizer}, tracer_provider=tracer_provider)
             await stack.enter_async_context(app.router.lifespan_context(app))
             stack.callback(tokenizer.open.set)
-            await app.state.engine.loaded
+            await app.state.engine.served.loaded
             transport = httpx.ASGITransport(app)
             client = httpx.AsyncClient(transport=transport, base_url="http://vistok")
             return await stack.enter_async_context(client)

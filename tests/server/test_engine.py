@@ -195,7 +195,7 @@ async def test_stopping_finishes_what_was_admitted(tokenizer: BrightnessTokenize
     lifespan = app.router.lifespan_context(app)
     await lifespan.__aenter__()
     engine = app.state.engine
-    await engine.loaded
+    await engine.served.loaded
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vistok") as client:
         tokenizer.open.clear()
         round_trip = asyncio.create_task(
@@ -238,20 +238,20 @@ async def test_not_ready_until_the_tokenizers_are_loaded(tiny_folder: Path) -> N
             assert (early.status_code, early.json()["code"]) == (503, "not_ready")
             assert "being loaded" in early.json()["detail"]
         assert (await client.get("/livez")).status_code == 200
-        await app.state.engine.loaded
+        await app.state.engine.served.loaded
         assert (await client.get("/readyz")).json() == {"status": "ready", "tokenizers": ["tiny"]}
 
 
 async def test_stopping_while_loading_waits_for_nothing(tiny_folder: Path) -> None:
     async with starting(Settings(tokenizers=(str(tiny_folder),), devices=("cpu",))) as (_, app):
         pass
-    assert not app.state.engine.loaded.done()
+    assert not app.state.engine.served.loaded.done()
 
 
 async def test_a_failure_to_load_is_reported_and_never_ready(tmp_path: Path) -> None:
     async with starting(Settings(tokenizers=(str(tmp_path / "nothing"),), devices=("cpu",))) as (client, app):
         with pytest.raises(VistokError, match="expected a bundled tokenizer"):
-            await app.state.engine.loaded
+            await app.state.engine.served.loaded
         ready = await client.get("/readyz")
     assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
 

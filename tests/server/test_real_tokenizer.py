@@ -38,7 +38,7 @@ async def service(tiny: VisualTokenizer):  # type: ignore[no-untyped-def]
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://vistok") as client,
     ):
-        await app.state.engine.loaded
+        await app.state.engine.served.loaded
         yield client
 
 

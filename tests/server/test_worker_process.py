@@ -48,7 +48,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, 
         httpx.AsyncClient(transport=transport, base_url="http://vistok", timeout=60) as client,
     ):
         engine = app.state.engine
-        await engine.loaded
+        await engine.served.loaded
 
         def process_ids() -> list[int]:
             workers = [supervisor._worker for supervisor in engine._supervisors]
@@ -75,7 +75,7 @@ def encoding(picture: np.ndarray) -> Encode:
 
 async def test_arrays_come_through_as_they_are(worker: ProcessWorker, tiny_folder: Path) -> None:
     """Also larger ones than before."""
-    described = (await worker.start())["tiny"]
+    (described,) = (await worker.start()).values()
     tokenizer = VisualTokenizer.from_pretrained(tiny_folder)
     assert described == tokenizer.describe()
     for side in (16, 640, 32):

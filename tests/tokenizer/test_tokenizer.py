@@ -45,6 +45,22 @@ def test_ids_depend_on_the_picture_alone(name: str, height: int, width: int) -> 
         torch.set_num_threads(threads)
 
 
+def test_without_invariance_networks_run_whole_batches(
+    tiny_tokenizer: VisualTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    encode = tiny_tokenizer.autoencoder.encode
+    monkeypatch.setattr(
+        tiny_tokenizer.autoencoder, "encode", lambda pixels: seen.append(len(pixels)) or encode(pixels)
+    )
+    pixels = torch.rand(3, 3, 16, 24) * 2 - 1
+    invariant = tiny_tokenizer.encode(pixels)
+    tiny_tokenizer.batch_invariant = False
+    together = tiny_tokenizer.encode(pixels)
+    assert seen == [1, 1, 1, 3]
+    assert (together == invariant).float().mean() > 0.95
+
+
 def test_a_token_sees_a_bounded_window(tiny_tokenizer: VisualTokenizer) -> None:
     picture = pictures(1, 256, 256)
     changed = picture.clone()

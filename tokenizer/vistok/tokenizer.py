@@ -25,8 +25,14 @@ class VisualTokenizer(nn.Module):
 
     Letters: `b` batch, `h w` rows and columns of the grid, `H W` of the picture (`H = factor * h`), `d`
     latent channels, `k` codebooks (an axis only where there are several). Inference runs in eval mode and
-    without gradients, and the ids of a picture do not depend on the rest of its batch.
+    without gradients.
+
+    Attributes:
+        batch_invariant: whether the ids and pixels of a picture are the same in any company, to the last bit.
+            Without it the networks run whole batches, which on accelerators is faster for small pictures.
     """
+
+    batch_invariant = True
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -144,13 +150,13 @@ class VisualTokenizer(nn.Module):
     def encode(self, pixels: Tensor) -> Tensor:
         """Give the ids `(b h w [k])` int64 of pictures `(b 3 H W)` floating, in [-1, 1]."""
         self._check_pixels(pixels)
-        return self.quantizer.ids_of_map(torch.cat(list(self._one_by_one(self._features, pixels))))
+        return self.quantizer.ids_of_map(torch.cat(list(self._in_parts(self._features, pixels))))
 
     @torch.inference_mode()
     def decode(self, ids: Tensor) -> Tensor:
         """Give the pictures `(b 3 H W)` float32 in [-1, 1] of ids `(b h w [k])`."""
         self._check_ids(ids)
-        return torch.cat(list(self._one_by_one(self._pictures, ids.long())))
+        return torch.cat(list(self._in_parts(self._pictures, ids.long())))
 
     @torch.inference_mode()
     def quantize(self, features: Tensor) -> Tensor:
@@ -197,13 +203,13 @@ class VisualTokenizer(nn.Module):
                 "vistok.media.pixels.to_model converts uint8",
             )
 
-    def _one_by_one(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Iterator[Tensor]:
-        """Run a network on each picture alone; quantizers may have them all together.
+    def _in_parts(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Iterator[Tensor]:
+        """Run a network on each picture alone if need be; quantizers may have them all together.
 
         Convolutions choose their arithmetic by the shape of the batch, and a last bit can move an id over a
         boundary: measured on CPUs, small pictures differ between batches of one and of two.
         """
-        return (run(item.to(self.device)) for item in batch.split(1))
+        return (run(item.to(self.device)) for item in batch.split(1 if self.batch_invariant else len(batch)))
 
     def _features(self, pixels: Tensor) -> Tensor:
         return self.autoencoder.encode(pixels.float().contiguous(memory_format=torch.channels_last))

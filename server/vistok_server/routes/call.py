@@ -87,7 +87,7 @@ def entered(request: Request) -> Call:
     Raises UNAUTHORIZED, OVERLOADED, NOT_READY, TOKENIZER_NOT_FOUND, INVALID_REQUEST.
     """
     engine: Engine = request.app.state.engine
-    sender = Sender(identify(request, engine), _is_bulk(request))
+    sender = Sender(identify(request, engine), _is_bulk(request), request.state.trace)
     until_answered: ExitStack = request.state.until_answered
     until_answered.enter_context(engine.admit(sender))
     held = until_answered.enter_context(engine.bodies.holding())

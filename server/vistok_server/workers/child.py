@@ -12,63 +12,68 @@ from io import BufferedRWPair
 
 import torch
 
-from vistok.tokenizer import VisualTokenizer
 from vistok_protocol.errors import VistokError
 from vistok_server import garbage, logs
-from vistok_server.catalogue import load_tokenizers
 from vistok_server.orders import Failed
 from vistok_server.settings import Settings
 from vistok_server.shared_memory import SharedMemory
+from vistok_server.workers.catalogue import Catalogue
 from vistok_server.workers.execution import Executor
-from vistok_server.workers.messages import LENGTH, Ready, frame, pack_outcomes, unpack_batch
+from vistok_server.workers.messages import HEAD, SETTINGS, Ready, frame, pack_outcomes, unpack_batch
 from vistok_server.workers.placement import Placement
 
 
 def main() -> None:
     """Live and die as described above."""
     # Signals of a terminal reach all processes of the service; when to end is the parent's to say.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     descriptor, inputs, outputs = map(int, sys.argv[1:4])
-    placement = Placement.from_arguments(*sys.argv[4:])
+    child = Child(SharedMemory(inputs), SharedMemory(outputs), Placement.from_arguments(*sys.argv[4:]))
     # A parent that is gone wants no answer.
     with suppress(ConnectionError), socket.socket(fileno=descriptor) as connection:
-        serve(connection.makefile("rwb"), SharedMemory(inputs), SharedMemory(outputs), placement)
+        child.serve(connection.makefile("rwb"))
 
 
-def serve(stream: BufferedRWPair, inputs: SharedMemory, outputs: SharedMemory, placement: Placement) -> None:
-    """Say what is loaded, then answer batches until the stream ends."""
-    if not (said := _read_frame(stream)):
-        return
-    settings = Settings.model_validate_json(said)
-    logs.configure(settings.log_format, f"worker {placement.device}")
-    torch.set_num_threads(placement.torch_threads)
-    try:
-        tokenizers = load_tokenizers(settings, placement.device)
-        executor = Executor(tokenizers, settings, placement.media_threads)
-        executor.warm_up()
-    except VistokError as error:
-        _say(stream, Ready(failed=Failed.of(error)).model_dump_json().encode())
-        return
-    garbage.settle()
-    _say(stream, _ready(tokenizers).model_dump_json().encode())
-    while body := _read_frame(stream):
-        _say(stream, pack_outcomes(executor.execute(unpack_batch(body, inputs)), outputs))
+class Child:
+    """Answers what its parent sends."""
 
+    def __init__(self, inputs: SharedMemory, outputs: SharedMemory, placement: Placement) -> None:
+        self._inputs = inputs
+        self._outputs = outputs
+        self._placement = placement
+        self._catalogue: Catalogue | None = None
+        self._executor: Executor
 
-def _ready(tokenizers: dict[str, VisualTokenizer]) -> Ready:
-    return Ready(tokenizers={name: tokenizer.describe() for name, tokenizer in tokenizers.items()})
+    def serve(self, stream: BufferedRWPair) -> None:
+        """Answer until the stream ends."""
+        while len(head := stream.read(HEAD.size)) == HEAD.size:
+            length, kind = HEAD.unpack(head)
+            body = stream.read(length)
+            stream.write(frame(kind, self._load(body) if kind == SETTINGS else self._do(body)))
+            stream.flush()
 
+    def _load(self, body: bytes) -> bytes:
+        settings = Settings.model_validate_json(body)
+        try:
+            if self._catalogue is None:
+                self._catalogue = self._begin(settings)
+            self._catalogue.load(settings.sources)
+        except VistokError as error:
+            return Ready(failed=Failed.of(error)).model_dump_json().encode()
+        self._executor = Executor(self._catalogue.by_name(), settings, self._placement.media_threads)
+        self._executor.warm_up()
+        garbage.settle()
+        return Ready(tokenizers=self._catalogue.describe()).model_dump_json().encode()
 
-def _read_frame(stream: BufferedRWPair) -> bytes:
-    """Give the next frame; nothing at the end of the stream."""
-    head = stream.read(LENGTH.size)
-    return stream.read(LENGTH.unpack(head)[0]) if len(head) == LENGTH.size else b""
+    def _begin(self, settings: Settings) -> Catalogue:
+        logs.configure(settings.log_format, f"worker {self._placement.device}")
+        torch.set_num_threads(self._placement.torch_threads)
+        return Catalogue(self._placement.device, settings.batch_invariant)
 
-
-def _say(stream: BufferedRWPair, body: bytes) -> None:
-    stream.write(frame(body))
-    stream.flush()
+    def _do(self, body: bytes) -> bytes:
+        outcomes = self._executor.execute(unpack_batch(body, self._inputs))
+        return pack_outcomes(outcomes, self._outputs)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from vistok_server.workers.messages import LENGTH, frame
+from vistok_server.workers.messages import HEAD, frame
 from vistok_server.workers.worker import WorkerLost
 
 
@@ -22,13 +22,13 @@ class Conversation(asyncio.Protocol):
         self._came = bytearray()
         self._transport: asyncio.Transport
 
-    async def ask(self, body: bytes) -> bytes:
+    async def ask(self, kind: bytes, body: bytes) -> bytes:
         """Send a message and give the one that answers it; WorkerLost."""
         if self.ended.done():
             raise WorkerLost("the worker has ended")
         self._answer = asyncio.get_running_loop().create_future()
         self.owes_an_answer = True
-        self._transport.write(frame(body))
+        self._transport.write(frame(kind, body))
         answer = await self._answer
         self.owes_an_answer = False
         return answer
@@ -44,11 +44,11 @@ class Conversation(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Collect the answer; what nobody has asked for is not heard."""
         self._came += data
-        if len(self._came) < LENGTH.size:
+        if len(self._came) < HEAD.size:
             return
-        end = LENGTH.size + LENGTH.unpack_from(self._came)[0]
+        end = HEAD.size + HEAD.unpack_from(self._came)[0]
         if len(self._came) >= end:
-            body, self._came = bytes(self._came[LENGTH.size : end]), self._came[end:]
+            body, self._came = bytes(self._came[HEAD.size : end]), self._came[end:]
             if self._answer is not None and not self._answer.done():
                 self._answer.set_result(body)
 

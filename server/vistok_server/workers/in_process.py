@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from vistok.tokenizer import VisualTokenizer
+from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
 from vistok_server.settings import Settings
 from vistok_server.workers.execution import Executor
@@ -27,6 +28,10 @@ class InProcessWorker:
     async def run(self, batch: Batch) -> Outcomes:
         """Run one batch on the thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._executor.execute, batch)
+
+    async def change(self, _: list[str]) -> Mapping[str, TokenizerInfo]:
+        """Refuse: what an application has brought stays."""
+        raise VistokError(ErrorCode.INVALID_REQUEST, "this application serves tokenizers of its own")
 
     async def stop(self) -> None:
         """Wait for the thread to end."""

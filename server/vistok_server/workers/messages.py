@@ -10,13 +10,17 @@ from vistok_server.orders import Failed
 from vistok_server.shared_memory import SharedMemory
 from vistok_server.workers.worker import Batch, Outcomes
 
-LENGTH = Struct("<I")
+HEAD = Struct("<Ic")
+"""Of a frame: the length of what follows, and what it is."""
+BATCH, SETTINGS = b"b", b"s"
+"""What a parent sends: work; or settings, whose tokenizers to have from now on."""
+
 _BATCH = TypeAdapter(Batch)
 _OUTCOMES = TypeAdapter(Outcomes)
 
 
 class Ready(BaseModel):
-    """The child's first word: what it has loaded, or why it could not."""
+    """The child's answer to settings: what it has loaded, by source, or why it could not."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,9 +28,9 @@ class Ready(BaseModel):
     failed: Failed | None = None
 
 
-def frame(body: bytes) -> bytes:
-    """Put its length in front of a message."""
-    return LENGTH.pack(len(body)) + body
+def frame(kind: bytes, body: bytes) -> bytes:
+    """Put a head in front of a message."""
+    return HEAD.pack(len(body), kind) + body
 
 
 def pack_batch(batch: Batch, memory: SharedMemory) -> bytes:

@@ -13,7 +13,7 @@ from vistok_protocol.schemas import TokenizerInfo
 from vistok_server.settings import Settings
 from vistok_server.shared_memory import SharedMemory
 from vistok_server.workers.conversation import Conversation
-from vistok_server.workers.messages import Ready, pack_batch, unpack_outcomes
+from vistok_server.workers.messages import BATCH, SETTINGS, Ready, pack_batch, unpack_outcomes
 from vistok_server.workers.placement import Placement
 from vistok_server.workers.worker import Batch, Outcomes
 
@@ -59,17 +59,19 @@ class ProcessWorker:
         loop = asyncio.get_running_loop()
         _, self._conversation = await loop.create_unix_connection(Conversation, sock=ours)
         self.lost = self._conversation.ended
-        answer = await self._conversation.ask(self._settings.model_dump_json().encode())
-        ready = Ready.model_validate_json(answer)
-        if ready.failed is not None:
-            raise ready.failed.error
-        assert ready.tokenizers is not None
-        return ready.tokenizers
+        return await self._load(self._settings)
+
+    async def change(self, sources: list[str]) -> Mapping[str, TokenizerInfo]:
+        """Have the child load and let go; whatever child comes after it has the same."""
+        settings = self._settings.model_copy(update={"tokenizers": tuple(sources)})
+        described = await self._load(settings)
+        self._settings = settings
+        return described
 
     async def run(self, batch: Batch) -> Outcomes:
         """Run one batch; WorkerLost when the child has ended."""
         assert self._conversation is not None
-        answer = await self._conversation.ask(pack_batch(batch, self._inputs))
+        answer = await self._conversation.ask(BATCH, pack_batch(batch, self._inputs))
         return unpack_outcomes(answer, self._outputs)
 
     async def stop(self) -> None:
@@ -88,3 +90,12 @@ class ProcessWorker:
         self._inputs.close()
         self._outputs.close()
         self._process = self._conversation = None
+
+    async def _load(self, settings: Settings) -> Mapping[str, TokenizerInfo]:
+        assert self._conversation is not None
+        answer = await self._conversation.ask(SETTINGS, settings.model_dump_json().encode())
+        ready = Ready.model_validate_json(answer)
+        if ready.failed is not None:
+            raise ready.failed.error
+        assert ready.tokenizers is not None
+        return ready.tokenizers

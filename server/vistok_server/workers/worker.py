@@ -40,10 +40,17 @@ class Worker(Protocol):
     lost: "Future[None]"
 
     async def start(self) -> Mapping[str, TokenizerInfo]:
-        """Load the tokenizers and describe them; VistokError when they cannot be had, WorkerLost."""
+        """Load the tokenizers, describe them by source; VistokError when they cannot be had, WorkerLost."""
 
     async def run(self, batch: Batch) -> Outcomes:
         """Run one batch; WorkerLost. To be called again only after it has returned."""
+
+    async def change(self, sources: list[str]) -> Mapping[str, TokenizerInfo]:
+        """Load and let go, so that it has the tokenizers of these sources; describe them by source.
+
+        Raises VistokError when they cannot be had, and stays with those that it has; WorkerLost. Not to be
+        called while a batch runs.
+        """
 
     async def stop(self) -> None:
         """End it, at once where it does not answer; may be started again afterwards."""
