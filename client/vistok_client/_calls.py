@@ -1,6 +1,6 @@
 """Building requests: one plain function for each call, for both clients."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from numbers import Integral
@@ -57,6 +57,13 @@ class Call(Generic[Answer]):
     def finish(self, outcome: Outcome) -> Answer:
         """Return the answer, or raise the TokenizerError that the outcome stands for."""
         return _answers.finish(outcome, self.read, self.request_id)
+
+
+def headers_of_all(timeout: float | httpx.Timeout, given: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the headers of every request: the service need not work for longer than the client waits."""
+    seconds = httpx.Timeout(timeout).read
+    patience = {} if seconds is None else {media_types.TIMEOUT: str(max(1, round(seconds * 1000)))}
+    return {**patience, **(given or {})}
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class Client:
 
     `tokenizer` is the one that methods use unless told otherwise. `retries` limits how often a call
     is repeated after a failed connection or an answer 429 or 503. `timeout` is in seconds, for each
-    try. `headers` are sent with every request. `transport` replaces the network, for tests.
+    try; the service is told, and works no longer. `headers` are sent with every request. `transport`
+    replaces the network, for tests.
 
     Every method raises a `TokenizerError` (see vistok_client.errors), and OSError for a file that
     cannot be read; a `url` that is not one of http or https raises InvalidInput.
@@ -47,7 +48,10 @@ class Client:
         self._tokenizer = tokenizer
         self._retries = retries
         self._http = httpx.Client(
-            base_url=_calls.service_address(url), timeout=timeout, headers=headers, transport=transport
+            base_url=_calls.service_address(url),
+            timeout=timeout,
+            headers=_calls.headers_of_all(timeout, headers),
+            transport=transport,
         )
 
     @overload

@@ -95,6 +95,22 @@ def test_no_answer_in_time_is_also_pythons_timeout() -> None:
     assert "ReadTimeout" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("timeout", "told"),
+    [(2.5, "2500"), (httpx.Timeout(7, connect=1), "7000"), (httpx.Timeout(None), None), (1e-9, "1")],
+)
+def test_the_service_is_told_how_long_the_client_waits(timeout: float, told: str | None) -> None:
+    headers = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        headers.append(request.headers)
+        return httpx.Response(200, json={"tokenizers": []})
+
+    with Client("http://vistok", timeout=timeout, transport=httpx.MockTransport(answer)) as client:
+        client.tokenizers()
+    assert headers[0].get("x-timeout-ms") == told
+
+
 UNREADABLE = [
     httpx.Response(200, content=b"<html>another server</html>"),
     httpx.Response(200, json=[]),
