@@ -10,12 +10,12 @@ from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import NewTokenizer, TokenizerInfo
 from vistok_server.bodies import read_part
-from vistok_server.routes.documentation import PROBLEMS
+from vistok_server.routes.documentation import PROBLEMS, described
 from vistok_server.routes.information import TheEngine
 from vistok_server.tokens_in import parse_json
 
 _LARGEST_BODY = 65_536
-_BODY = {media_types.JSON: {"schema": NewTokenizer.model_json_schema()}}
+_BODY = {media_types.JSON: described(NewTokenizer)}
 
 ADMIN = HTTPBearer(scheme_name="Administrator", auto_error=False, description="A key of `admin_keys`.")
 

@@ -10,20 +10,26 @@ from starlette.responses import Response
 from vistok.media.fitting import Fit
 from vistok_protocol import media_types
 from vistok_protocol.errors import VistokError
-from vistok_protocol.schemas import DecodeRequest, FailedItem, Problem
+from vistok_protocol.schemas import DecodeRequest, EncodedGrid, FailedItem, Items, Problem
 from vistok_server.answers import GRID_TYPES, PICTURE_TYPES, VARY, grid_content, grid_response, json_response
 from vistok_server.bodies import Part, is_multipart
-from vistok_server.routes.call import Call, entered
-from vistok_server.routes.documentation import BINARY, PROBLEMS, documented
+from vistok_server.routes.call import Call, CallRoute, entered
+from vistok_server.routes.documentation import BINARY, PROBLEMS, described, documented
 from vistok_server.routes.queries import DecodeQuery, EncodeQuery, FitQuery, ReconstructionQuery
 from vistok_server.tokens_in import read_grid, read_grid_from_url
 
-router = APIRouter(prefix="/v1/tokenizers/{name}", tags=["pictures"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/tokenizers/{name}",
+    tags=["pictures"],
+    responses=PROBLEMS,
+    default_response_class=Response,
+    route_class=CallRoute,
+)
 
 FILES = {"schema": {"type": "object", "additionalProperties": BINARY["schema"]}}
 PICTURE_BODY = {"image/*": BINARY, media_types.NPY: BINARY}
 GRID_BODY = {
-    media_types.JSON: {"schema": DecodeRequest.model_json_schema()},
+    media_types.JSON: described(DecodeRequest),
     media_types.TOKENS: BINARY,
     media_types.NPY: BINARY,
 }
@@ -35,7 +41,9 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 
 @router.post(
     "/encode",
-    openapi_extra=documented(EncodeQuery, PICTURE_BODY | {"multipart/form-data": FILES}, GRID_TYPES),
+    openapi_extra=documented(
+        EncodeQuery, PICTURE_BODY | {"multipart/form-data": FILES}, GRID_TYPES, EncodedGrid, Items
+    ),
 )
 async def encode(request: Request) -> Response:
     """Give the token grid of a picture; of several files `{"items": […]}`, each a grid or an error."""
@@ -69,7 +77,11 @@ async def decode(request: Request) -> Response:
 
 
 @router.head("/reconstruction", include_in_schema=False)
-@router.get("/reconstruction", openapi_extra=documented(ReconstructionQuery, answers=PICTURE_TYPES))
+@router.get(
+    "/reconstruction",
+    openapi_extra=documented(ReconstructionQuery, answers=PICTURE_TYPES),
+    responses={304: {"description": "What the caller has is still right"}},
+)
 async def reconstruction(request: Request) -> Response:
     """Give the picture of the tokens in the URL: for `<img src>`, and for caches, since it never changes."""
     call = entered(request)

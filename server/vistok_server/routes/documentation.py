@@ -7,13 +7,6 @@ from pydantic import BaseModel
 from vistok_protocol import media_types
 from vistok_protocol.schemas import Problem
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "default": {
-        "description": "What went wrong",
-        "model": Problem,
-        "content": {media_types.PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-}
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 SECURITY_SCHEME = "HTTPBearer"
 
@@ -30,16 +23,30 @@ _HEADERS: list[dict[str, Any]] = [
 ]
 
 
+def described(*models: type[BaseModel]) -> dict[str, Any]:
+    """Describe JSON that is one of these models.
+
+    Models within models are written out: a reference would be looked for in the whole document.
+    """
+    schemas = [_written_out(model.model_json_schema()) for model in models]
+    return {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
+
+
 def documented(
     query: type[BaseModel] | None = None,
     body: dict[str, Any] | None = None,
     answers: tuple[str, ...] = (),
+    *json_answers: type[BaseModel],
 ) -> dict[str, Any]:
     """Describe a call's parameters, and by their media types its body and its answers."""
+    contents = {
+        media_type: described(*json_answers) if media_type == media_types.JSON else BINARY
+        for media_type in answers
+    }
     extra: dict[str, Any] = {
         "parameters": [_NAME, *(_parameters(query) if query else []), *_HEADERS],
-        "security": [{SECURITY_SCHEME: []}],
-        "responses": {"200": {"content": {media_type: _content(media_type) for media_type in answers}}},
+        "security": [{SECURITY_SCHEME: []}, {}],  # whether keys are asked for is the operator's choice
+        "responses": {"200": {"content": contents}},
     }
     if body is not None:
         extra["requestBody"] = {"required": True, "content": body}
@@ -60,5 +67,22 @@ def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
     ]
 
 
-def _content(media_type: str) -> dict[str, Any]:
-    return {"schema": {"type": "object"}} if media_type == media_types.JSON else BINARY
+def _written_out(schema: dict[str, Any]) -> dict[str, Any]:
+    definitions = schema.pop("$defs", {})
+
+    def write_out(part: Any) -> Any:
+        match part:
+            case {"$ref": str(path)}:
+                return write_out(definitions[path.removeprefix("#/$defs/")])
+            case dict():
+                return {key: write_out(value) for key, value in part.items()}
+            case list():
+                return [write_out(value) for value in part]
+        return part
+
+    return {key: write_out(value) for key, value in schema.items()}
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "default": {"description": "What went wrong", "content": {media_types.PROBLEM: described(Problem)}}
+}

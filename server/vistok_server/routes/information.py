@@ -42,17 +42,20 @@ async def plain_and_identified(
 
 
 PLAIN = [Depends(plain_and_identified)]
+OR_NO_KEY: dict[str, list[dict[str, list[str]]]] = {
+    "security": [{}]
+}  # beside the one that the dependency brings
 
 
 @router.head("/v1/tokenizers", include_in_schema=False, dependencies=PLAIN)
-@router.get("/v1/tokenizers", tags=["tokenizers"], dependencies=PLAIN)
+@router.get("/v1/tokenizers", tags=["tokenizers"], dependencies=PLAIN, openapi_extra=OR_NO_KEY)
 async def list_tokenizers(engine: TheEngine) -> TokenizerList:
     """List the tokenizers of this service."""
     return TokenizerList(tokenizers=list(engine.tokenizers().values()))
 
 
 @router.head("/v1/tokenizers/{name}", include_in_schema=False, dependencies=PLAIN)
-@router.get("/v1/tokenizers/{name}", tags=["tokenizers"], dependencies=PLAIN)
+@router.get("/v1/tokenizers/{name}", tags=["tokenizers"], dependencies=PLAIN, openapi_extra=OR_NO_KEY)
 async def describe_tokenizer(engine: TheEngine, name: str) -> TokenizerInfo:
     """Describe one tokenizer."""
     return engine.tokenizer(name)
@@ -72,7 +75,12 @@ async def ready(engine: TheEngine) -> dict[str, str | list[str]]:
     return {"status": "ready", "tokenizers": list(engine.check_ready())}
 
 
-@router.get("/metrics", tags=["health"], response_class=Response)
+@router.get(
+    "/metrics",
+    tags=["health"],
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(engine: TheEngine) -> Response:
     """Give the service's figures as Prometheus reads them."""
     return Response(engine.metrics.text(), headers={"Content-Type": CONTENT_TYPE})

@@ -5,22 +5,28 @@ from starlette.responses import Response
 
 from vistok_protocol import media_types
 from vistok_protocol.npy import write_npy
-from vistok_protocol.schemas import LookupRequest
+from vistok_protocol.schemas import LookupRequest, QuantizedIds
 from vistok_server.answers import IDS_TYPES, ids_response
-from vistok_server.routes.call import entered
-from vistok_server.routes.documentation import BINARY, PROBLEMS, documented
+from vistok_server.routes.call import CallRoute, entered
+from vistok_server.routes.documentation import BINARY, PROBLEMS, described, documented
 from vistok_server.routes.queries import NoQuery
 from vistok_server.tokens_in import read_batch_of_ids, read_features
 
-router = APIRouter(prefix="/v1/tokenizers/{name}", tags=["quantizer"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/tokenizers/{name}",
+    tags=["quantizer"],
+    responses=PROBLEMS,
+    default_response_class=Response,
+    route_class=CallRoute,
+)
 
 LOOKUP_BODY = {
-    media_types.JSON: {"schema": LookupRequest.model_json_schema()},
+    media_types.JSON: described(LookupRequest),
     media_types.NPY: BINARY,
 }
 
 
-@router.post("/quantize", openapi_extra=documented(body={media_types.NPY: BINARY}, answers=IDS_TYPES))
+@router.post("/quantize", openapi_extra=documented(None, {media_types.NPY: BINARY}, IDS_TYPES, QuantizedIds))
 async def quantize(request: Request) -> Response:
     """Give the ids `(b h w [k])` of a feature map `(b d h w)`, float16 or float32."""
     call = entered(request)

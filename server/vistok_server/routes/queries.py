@@ -22,7 +22,11 @@ class FitQuery(BaseModel):
 
     max_side: int | None = Field(None, ge=1, description="pixels that the longer side is shrunk to")
     fit: Literal["pad", "crop", "resize"] = Field("pad", description="what bridges the difference in size")
-    size: str | None = Field(None, description="height and width wanted, such as 256x384")
+    size: str | None = Field(
+        None,
+        description="height and width wanted, such as 256x384",
+        json_schema_extra={"pattern": "^[0-9]+[xX][0-9]+$"},
+    )
 
     def to_fit(self) -> Fit:
         """Give it in the library's words; INVALID_REQUEST for a size that is none."""

@@ -24,7 +24,16 @@ _SAVE_OPTIONS: dict[ImageFormat, dict[str, int]] = {
     "jpeg": {"quality": 92},
 }
 # What the decoders of the different formats raise for files that are cut short or damaged.
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError, ZeroDivisionError)
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,  # a fraction where a whole number belongs
+    EOFError,
+    struct.error,
+    LookupError,
+    ArithmeticError,
+)
 
 
 def read_image(data: bytes, limits: Limits) -> np.ndarray:
