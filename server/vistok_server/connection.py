@@ -85,6 +85,7 @@ class Attendance:
             await self._app(scope, receive, send)
             return
         seconds = min(self._timeout_seconds, _seconds_wanted(Headers(scope=scope)))
+        scope["state"]["deadline"] = time.monotonic() + seconds
         answer = _Answer(send, {})
         caller = _Caller(receive, answer)
         if scope["method"] in _WITHOUT_BODY:

@@ -1,5 +1,6 @@
 """What waits for a worker: an order, who gave it, and who wants its result."""
 
+import math
 import time
 from asyncio import Future
 from collections.abc import Hashable
@@ -24,6 +25,8 @@ class Sender:
     """Whether the work lets all other work go first."""
     trace: "Trace | None" = None
     """Of the call, if it is traced."""
+    deadline: float = math.inf
+    """When nobody waits any more, on the monotonic clock."""
 
 
 @dataclass(eq=False)

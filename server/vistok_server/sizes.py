@@ -1,38 +1,66 @@
 """How large a picture will be on the model's side, told at the door without decoding anything."""
 
 import math
+from dataclasses import dataclass
 from io import BytesIO
 
 import imagesize
 
 from vistok.media.fitting import Fit
 from vistok.media.limits import Limits
+from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.npy import MAGIC as NPY_MAGIC
 from vistok_server.bodies import Part
 from vistok_server.settings import Settings
 
-# Formats whose header is read in a time that does not matter, whatever stands in it.
-_KNOWN_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF8")
+UNNAMED = ("", "application/octet-stream")  # what a form gives to a file that it knows nothing about
+
+# Formats whose header is read in a few milliseconds at most, whatever stands in it.
+_KNOWN_STARTS = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"RIFF",
+    b"GIF8",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+)
 _HEADER_BYTES = 64 * 1024
-# Of a picture whose header says nothing here: as photographs are compressed.
-_PIXELS_PER_BYTE = 4
+_COLOURS = 3
 
 
-def model_shape(part: Part, fit: Fit, factor: int, settings: Settings) -> tuple[int, int]:
-    """Guess rows and columns of pixels that the model will see; TOO_LARGE when the header says too many.
+@dataclass(frozen=True)
+class Expected:
+    """What a picture will be, as far as its header tells: one that is turned has its sides exchanged."""
 
-    A guess, since only the decoder knows: a turned photograph has its sides exchanged.
+    shape: tuple[int, int]
+    """Rows and columns of pixels that the model will see."""
+    pixels: int
+    """What it counts for in a batch: pixels that are decoded, or that the model sees, whichever are more."""
+
+
+def expect(part: Part, fit: Fit, factor: int, settings: Settings) -> Expected:
+    """Look at a picture at the door; TOO_LARGE when it says so itself.
+
+    One that does not tell its size counts for a whole batch: a few bytes can be a long work for a decoder.
     """
-    if fit.size is not None:
-        size = fit.size
-    elif (found := _size_in_header(part.data)) is not None:
-        Limits(settings.max_body_bytes, settings.max_pixels).check_size(*found)
-        size = fitted_size(found, fit)
-    else:
-        side = min(math.isqrt(len(part.data) * _PIXELS_PER_BYTE), math.isqrt(settings.max_model_pixels))
-        return _padded(side, factor), _padded(side, factor)
-    check_model_size(*size, factor, settings)
-    return _padded(size[0], factor), _padded(size[1], factor)
+    if is_array(part.data, part.media_type):
+        side = math.isqrt(len(part.data) // _COLOURS)
+        return Expected((side, side), len(part.data) // _COLOURS)
+    source = _size_in_header(part.data)
+    if source is None:
+        return Expected(fit.size or (0, 0), settings.max_batch_pixels)
+    Limits(settings.max_body_bytes, settings.max_pixels).check_size(*source)
+    height, width = fitted_size(source, fit)
+    check_model_size(height, width, factor, settings)
+    shape = _padded(height, factor), _padded(width, factor)
+    return Expected(shape, max(math.prod(shape), math.prod(source)))
+
+
+def is_array(data: bytes, media_type: str) -> bool:
+    """Tell a picture that comes as an array; what has no type says by itself what it is."""
+    return media_type == media_types.NPY or (media_type in UNNAMED and data.startswith(NPY_MAGIC))
 
 
 def check_model_size(height: int, width: int, factor: int, settings: Settings) -> None:

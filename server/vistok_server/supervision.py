@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -12,6 +13,7 @@ from vistok_server import tracing
 from vistok_server.jobs import Job
 from vistok_server.metrics import Metrics
 from vistok_server.orders import Failed
+from vistok_server.speed import Speed
 from vistok_server.waiting_room import WaitingRoom
 from vistok_server.workers.worker import Batch, Outcomes, Worker, WorkerLost
 
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # Between two starts of a worker that keeps getting lost: doubled each time, from the first to the last.
 _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.25, 30.0
+# A job is begun when this many times the time that its batch is thought to take is left.
+_CAUTION = 2.0
 
 
 class Supervisor:
@@ -37,6 +41,7 @@ class Supervisor:
         self._batch_timeout_seconds = batch_timeout_seconds
         self._turn = asyncio.Lock()
         self.is_up = False
+        self._speeds: defaultdict[tuple[str, str], Speed] = defaultdict(Speed)
         self.described: asyncio.Future[Mapping[str, TokenizerInfo]] = asyncio.Future()
         """Done when the first start is, with the tokenizers by source; holds what went wrong if it failed."""
 
@@ -52,6 +57,7 @@ class Supervisor:
                 if not self.described.done():
                     self.described.set_exception(_as_failure(error))
                     return
+                self._metrics.worker_losses.inc()
                 expected = isinstance(error, WorkerLost | VistokError)
                 logger.error("a worker is started again: %s", error, exc_info=not expected)
             finally:
@@ -84,8 +90,24 @@ class Supervisor:
         while True:
             await self._until_there_are_jobs()
             async with self._turn:
-                if jobs := self._room.take():
+                if jobs := self._in_time(self._room.take()):
                     await self._do(jobs)
+
+    def _in_time(self, jobs: list[Job]) -> list[Job]:
+        """Answer the jobs that would be done too late, where others wait for whom the time is better spent.
+
+        Where nobody waits they are tried: so a worker that was slow once learns that it is not any more.
+        """
+        if not jobs or not len(self._room):
+            return jobs
+        seconds = self._speeds[_kind_of(jobs)].seconds_for(sum(job.pixels for job in jobs))
+        soonest = time.monotonic() + _CAUTION * seconds
+        for job in jobs:
+            if job.sender.deadline < soonest and not job.result.done():
+                tracing.leave((job,))
+                detail = f"too little time was left for this {job.order.operation}"
+                job.result.set_exception(VistokError(ErrorCode.TIMED_OUT, detail))
+        return [job for job in jobs if not job.result.done()]
 
     async def _do(self, jobs: list[Job]) -> None:
         batch = Batch(jobs[0].tokenizer, [job.order for job in jobs])
@@ -95,13 +117,13 @@ class Supervisor:
             async with asyncio.timeout(self._batch_timeout_seconds):
                 outcomes = await self._worker.run(batch)
         except Exception as error:
-            self._metrics.worker_losses.inc()
             self._put_back(jobs)
             tracing.lose_worker(jobs)
             if isinstance(error, TimeoutError):
                 raise WorkerLost("a worker did not answer in time") from None
             raise
         tracing.leave(jobs)
+        self._speeds[_kind_of(jobs)].learn(sum(job.pixels for job in jobs), time.monotonic() - start)
         self._metrics.count_batch(jobs, start, self._room.max_batch_pixels)
         self._answer(jobs, outcomes)
 
@@ -111,7 +133,6 @@ class Supervisor:
             if len(self._room):
                 return
             await self._room.changed()
-        self._metrics.worker_losses.inc()
         raise WorkerLost("a worker that had nothing to do has ended")
 
     def _answer(self, jobs: list[Job], outcomes: Outcomes) -> None:
@@ -134,6 +155,10 @@ class Supervisor:
                 )
             job.has_lost_a_worker = True
         self._room.put_back(job for job in wanted if not job.result.done())
+
+
+def _kind_of(jobs: list[Job]) -> tuple[str, str]:
+    return jobs[0].tokenizer, jobs[0].order.operation
 
 
 def _not_now() -> VistokError:

@@ -25,7 +25,7 @@ from vistok_server.orders import (
     Reconstructed,
     Written,
 )
-from vistok_server.sizes import model_shape
+from vistok_server.sizes import Expected, expect
 
 Answer = TypeVar("Answer", Encoded, Written, Reconstructed, Computed)
 
@@ -41,7 +41,8 @@ class Tokenizing:
     async def encode(self, part: Part, fit: Fit) -> TokenGrid:
         """Give the grid of a picture."""
         order = Encode(_array_of(part), part.media_type, fit)
-        encoded = await self._done(Encoded, order, self._shape(part, fit))
+        expected = self._expect(part, fit)
+        encoded = await self._done(Encoded, order, expected.shape, expected.pixels)
         self.engine.metrics.vocabulary.add(self.tokenizer, encoded.ids)
         return make_grid(self.tokenizer, encoded.ids, encoded.size)
 
@@ -54,7 +55,8 @@ class Tokenizing:
     async def reconstruct(self, part: Part, fit: Fit, answer_type: str) -> Reconstructed:
         """Give a picture after a round trip, written as this media type."""
         order = Reconstruct(_array_of(part), part.media_type, fit, answer_type)
-        return await self._done(Reconstructed, order, self._shape(part, fit))
+        expected = self._expect(part, fit)
+        return await self._done(Reconstructed, order, expected.shape, expected.pixels)
 
     async def quantize(self, features: np.ndarray) -> np.ndarray:
         """Give the ids `(b h w [k])` of feature maps `(b d h w)`."""
@@ -66,11 +68,14 @@ class Tokenizing:
         sides = (side * self.tokenizer.factor for side in ids.shape[1:3])
         return (await self._done(Computed, Lookup(ids), (ids.shape[0], *sides))).values
 
-    def _shape(self, part: Part, fit: Fit) -> tuple[int, int]:
-        return model_shape(part, fit, self.tokenizer.factor, self.engine.settings)
+    def _expect(self, part: Part, fit: Fit) -> Expected:
+        return expect(part, fit, self.tokenizer.factor, self.engine.settings)
 
-    async def _done(self, kind: type[Answer], order: Order, shape: tuple[int, ...]) -> Answer:
-        done = await self.engine.run(self.sender, self.tokenizer.name, order, shape, math.prod(shape))
+    async def _done(
+        self, kind: type[Answer], order: Order, shape: tuple[int, ...], pixels: int | None = None
+    ) -> Answer:
+        pixels = math.prod(shape) if pixels is None else pixels
+        done = await self.engine.run(self.sender, self.tokenizer.name, order, shape, pixels)
         assert isinstance(done, kind)
         return done
 

@@ -10,10 +10,14 @@ import pytest
 
 from tests.server.conftest import Serve, encoded, engine_of, picture, until_waiting
 from tests.server.fakes import BrightnessTokenizer
+from vistok.media.fitting import Fit
 from vistok_protocol.npy import write_npy
 from vistok_server.jobs import Job, Sender
-from vistok_server.orders import Lookup
+from vistok_server.orders import Encode, Lookup
+from vistok_server.settings import Settings
 from vistok_server.waiting_room import WaitingRoom
+from vistok_server.workers.execution import Executor
+from vistok_server.workers.worker import Batch
 
 BASE = "/v1/tokenizers/fake"
 PNG = {"Content-Type": "image/png"}
@@ -85,27 +89,43 @@ async def test_a_place_is_kept_while_a_thread_works_for_a_caller_who_has_left(
     await until(lambda: engine_of(client).in_house == 0)
 
 
-async def test_a_worker_holds_no_more_pictures_at_once_than_a_batch_may_have(
+def test_a_worker_holds_no_more_pictures_at_once_than_a_batch_may_have(
+    tokenizer: BrightnessTokenizer,
+) -> None:
+    """Whatever was thought of their size at the door."""
+    bodies = [encoded(picture(brightness=17 * level)) for level in range(16)]
+    orders = [Encode(np.frombuffer(body, np.uint8), "image/png", Fit()) for body in bodies]
+    for threads in (1, 3):
+        executor = Executor({"fake": tokenizer}, Settings(max_batch_pixels=3 * 64), threads)
+        outcomes = executor.execute(Batch("fake", orders))
+        assert [outcome.ids.tolist() for outcome in outcomes.results] == [
+            [[level] * 2] * 2 for level in range(16)
+        ]
+    assert [shape[0] for _, shape in tokenizer.batches] == 2 * [3, 3, 3, 3, 3, 1]
+
+
+async def test_what_has_to_be_decoded_counts_though_the_model_sees_less(
     serve: Serve, tokenizer: BrightnessTokenizer
 ) -> None:
-    """Though their headers do not say how large they are, so that all travel together."""
-    client = await serve(max_batch_pixels=3 * 64)
+    """A large picture that is made small, and one that does not tell its size, are batches of their own."""
+    client = await serve(max_batch_pixels=64 * 64)
     tokenizer.open.clear()
-    held = encoding(client, picture(4, 4))
+    held = encoding(client, picture())
     assert await asyncio.to_thread(tokenizer.entered.acquire, timeout=30)
-    bodies = [encoded(picture(brightness=17 * level), "bmp") for level in range(16)]
-    calls = [
+    calls = [encoding(client, picture(64, 64), "?max_side=8") for _ in range(3)]
+    calls += [
         asyncio.create_task(
-            client.post(f"{BASE}/encode", content=body, headers={"Content-Type": "image/bmp"})
+            client.post(
+                f"{BASE}/encode", content=encoded(picture(), "ppm"), headers={"Content-Type": "image/x"}
+            )
         )
-        for body in bodies
+        for _ in range(3)
     ]
-    await until_waiting(client, 16)
+    await until_waiting(client, 6)
     tokenizer.open.set()
-    answers = await asyncio.gather(*calls)
-    assert [answer.json()["ids"] for answer in answers] == [[[level] * 2] * 2 for level in range(16)]
-    assert (await held).status_code == 200
-    assert max(shape[0] for _, shape in tokenizer.batches) <= 3
+    answers = await asyncio.gather(held, *calls)
+    assert [answer.status_code for answer in answers] == [200] * 7
+    assert [shape[0] for _, shape in tokenizer.batches] == [1] * 7
 
 
 async def test_bodies_count_until_their_call_is_answered(

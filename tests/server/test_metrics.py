@@ -51,8 +51,8 @@ async def test_calls_errors_batches_and_ids_are_counted(
     assert shown["vistok_batch_jobs_count", "encode", "fake"] == 3
     assert shown["vistok_batch_jobs_sum", "encode", "fake"] == 4
     assert shown["vistok_queue_seconds_count", "encode", "fake"] == 4
-    # What is no picture counts by its bytes.
-    assert shown["vistok_pixels_total", "encode", "fake"] == 16 + 2 * 64 + 64
+    # What does not tell its size counts for a whole batch.
+    assert shown["vistok_pixels_total", "encode", "fake"] == 16 + 2 * 64 + 2048 * 2048
     assert shown["vistok_items",] == 0
     assert shown["vistok_workers_up",] == 1
     assert shown["vistok_worker_losses_total",] == 0

@@ -1,6 +1,8 @@
 """The waiting room, a supervisor and a worker together, as the engine joins them."""
 
 import asyncio
+import math
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 
@@ -81,10 +83,10 @@ async def start(
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def decoding(room: WaitingRoom, *ids: int, pixels: int = 16) -> Job:
+def decoding(room: WaitingRoom, *ids: int, pixels: int = 16, deadline: float = math.inf) -> Job:
     result = asyncio.get_running_loop().create_future()
     order = Decode(np.array([ids], np.int64), PixelSize(4, 4 * len(ids)), media_types.NPY)
-    job = Job(Sender("test"), "fake", order, (4, 4 * len(ids)), pixels, result)
+    job = Job(Sender("test", deadline=deadline), "fake", order, (4, 4 * len(ids)), pixels, result)
     room.put(job)
     return job
 
@@ -120,6 +122,25 @@ async def test_one_bad_job_fails_alone(room: WaitingRoom, start: Start) -> None:
     assert [await first_pixel(job) for job in jobs if job is not jobs[2]] == [17, 34, 68, 85]
     assert (await failure(jobs[2])).code is ErrorCode.INTERNAL
     assert await first_pixel(decoding(room, 6)) == 102
+
+
+async def test_a_job_that_would_be_late_is_not_begun(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start
+) -> None:
+    tokenizer.open.clear()
+    slow = decoding(room, 1, 2)
+    start()
+    assert await asyncio.to_thread(tokenizer.entered.acquire, timeout=PATIENCE)
+    await asyncio.sleep(0.2)
+    late = decoding(room, 3, deadline=time.monotonic() + 0.1)
+    patient = decoding(room, 4, 4, 4, deadline=time.monotonic() + PATIENCE)
+    tokenizer.open.set()
+    assert await first_pixel(slow) == 17
+    assert (await failure(late)).code is ErrorCode.TIMED_OUT
+    assert await first_pixel(patient) == 68
+    assert [shape for _, shape in tokenizer.batches] == [(1, 1, 2), (1, 1, 3)]
+    alone = decoding(room, 5, deadline=time.monotonic() + 0.1)
+    assert await first_pixel(alone) == 85, "there is nothing better to do"
 
 
 async def test_a_lost_workers_jobs_are_done_by_the_next(

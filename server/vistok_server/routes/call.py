@@ -98,8 +98,9 @@ def entered(request: Request) -> Call:
     Raises UNAUTHORIZED, OVERLOADED, NOT_READY, TOKENIZER_NOT_FOUND, INVALID_REQUEST.
     """
     engine: Engine = request.app.state.engine
-    sender = Sender(identify(request, engine), _is_bulk(request), request.state.trace)
-    until_answered: ExitStack = request.state.until_answered
+    state = request.state
+    sender = Sender(identify(request, engine), _is_bulk(request), state.trace, state.deadline)
+    until_answered: ExitStack = state.until_answered
     until_answered.enter_context(engine.admit(sender))
     held = until_answered.enter_context(engine.bodies.holding())
     return Call(request, Tokenizing(engine, sender, engine.tokenizer(request.path_params["name"])), held)

@@ -7,17 +7,15 @@ from vistok.media.image import ImageFormat, read_image, write_image
 from vistok.media.limits import Limits
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
-from vistok_protocol.npy import MAGIC as NPY_MAGIC
 from vistok_protocol.npy import read_npy, write_npy
 from vistok_server.settings import Settings
-from vistok_server.sizes import check_model_size, fitted_size
+from vistok_server.sizes import UNNAMED, check_model_size, fitted_size, is_array
 
 FORMATS: dict[str, ImageFormat] = {
     media_types.PNG: "png",
     media_types.WEBP: "webp",
     media_types.JPEG: "jpeg",
 }
-_UNNAMED = ("", "application/octet-stream")  # what a form gives to a file that it knows nothing about
 
 
 def read_fitting(data: bytes, media_type: str, fit: Fit, factor: int, settings: Settings) -> Prepared:
@@ -39,10 +37,9 @@ def write_picture(picture: np.ndarray, media_type: str) -> bytes:
 
 
 def _read(data: bytes, media_type: str, settings: Settings) -> np.ndarray:
-    unnamed = media_type in _UNNAMED
-    if media_type == media_types.NPY or (unnamed and data.startswith(NPY_MAGIC)):
+    if is_array(data, media_type):
         return _read_array(data, settings)
-    if media_type.startswith("image/") or unnamed:
+    if media_type.startswith("image/") or media_type in UNNAMED:
         return read_image(data, Limits(settings.max_body_bytes, settings.max_pixels))
     raise VistokError(
         ErrorCode.UNSUPPORTED_MEDIA_TYPE,
