@@ -1,5 +1,6 @@
 """One process or several: under torchrun each trains on its own device, and gradients are averaged."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,9 @@ def place() -> Iterator[Place]:
     try:
         yield Place(rank, world_size, device)
     finally:
+        # A model that averages gradients holds the group. Were it the last one to do so, it would end the
+        # group's threads with the interpreter's lock in its hand, for which one of them may be waiting.
+        gc.collect()
         distributed.destroy_process_group()
 
 

@@ -32,15 +32,19 @@ def train(config: TrainingConfig, data: Path, output: Path) -> None:
     """
     source = PictureSource.open(data)
     with place() as here:
-        torch.manual_seed(config.optimization.seed)
-        state = _state(config, output, here)
-        with _report(config, output, here, state) as report:
-            for pixels in _batches(config, source, here, state.step):
-                _step(config, here, state, pixels, report)
-                if here.is_first and state.step % config.checkpoint_steps == 0:
-                    state.save(output / _CHECKPOINT)
-        if here.is_first:
-            state.averaged_tokenizer().save_pretrained(output, torch.float16)
+        _train(config, source, output, here)
+
+
+def _train(config: TrainingConfig, source: PictureSource, output: Path, here: Place) -> None:
+    torch.manual_seed(config.optimization.seed)
+    state = _state(config, output, here)
+    with _report(config, output, here, state) as report:
+        for pixels in _batches(config, source, here, state.step):
+            _step(config, here, state, pixels, report)
+            if here.is_first and state.step % config.checkpoint_steps == 0:
+                state.save(output / _CHECKPOINT)
+    if here.is_first:
+        state.averaged_tokenizer().save_pretrained(output, torch.float16)
 
 
 def _state(config: TrainingConfig, output: Path, here: Place) -> TrainingState:
