@@ -1,24 +1,16 @@
 """Reading what a caller sends, with its limits checked while it streams in."""
 
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_server.parts import Part
 
 Count = Callable[[int], None]
 """Told the bytes that have come; raises when they are too many for the house."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One thing that was sent: its bytes and its media type, in lower case and without parameters."""
-
-    data: bytes
-    media_type: str
 
 
 def media_type_of(content_type: str | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_server.bodies import Count
 
 
 class ByteBudget:
@@ -14,32 +15,21 @@ class ByteBudget:
         self._held = 0
 
     @contextmanager
-    def holding(self) -> Iterator["Holding"]:
-        """Begin to count the body of one call; what it holds is given back at the end."""
-        holding = Holding(self)
+    def holding(self) -> Iterator[Count]:
+        """Give what counts the body of one call, and raises OVERLOADED; all is given back at the end."""
+        held = 0
+
+        def take(count: int) -> None:
+            nonlocal held
+            if self._held + count > self._size:
+                raise VistokError(
+                    ErrorCode.OVERLOADED,
+                    f"{self._held} of {self._size} bytes of bodies are taken, {count} more have come",
+                )
+            self._held += count
+            held += count
+
         try:
-            yield holding
+            yield take
         finally:
-            self._held -= holding.count
-
-    def take(self, count: int) -> None:
-        """Count so many more, or refuse them with OVERLOADED."""
-        if self._held + count > self._size:
-            raise VistokError(
-                ErrorCode.OVERLOADED,
-                f"{self._held} of {self._size} bytes of bodies are taken, {count} more have come",
-            )
-        self._held += count
-
-
-class Holding:
-    """What one call holds."""
-
-    def __init__(self, budget: ByteBudget) -> None:
-        self._budget = budget
-        self.count = 0
-
-    def take(self, count: int) -> None:
-        """Count so many more bytes of this call; OVERLOADED."""
-        self._budget.take(count)
-        self.count += count
+            self._held -= held

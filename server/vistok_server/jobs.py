@@ -48,6 +48,11 @@ class Job:
     """Where it is now, if its call is traced."""
 
     @property
+    def kind(self) -> tuple[str, str]:
+        """The tokenizer and the operation, which all jobs of a batch share."""
+        return self.tokenizer, self.order.operation
+
+    @property
     def flow(self) -> tuple[str, str]:
         """Jobs of one caller for one tokenizer share their turns."""
         return self.sender.identity, self.tokenizer
@@ -60,9 +65,4 @@ class Job:
     @property
     def key(self) -> Hashable:
         """Jobs may share a batch when their keys are equal: no shape is ever padded to another."""
-        return (
-            self.tokenizer,
-            self.order.operation,
-            self.shape,
-            id(self) if self.has_lost_a_worker else None,
-        )
+        return (*self.kind, self.shape, id(self) if self.has_lost_a_worker else None)

@@ -1,6 +1,5 @@
 """What the service counts and times, in Prometheus's words; `/metrics` shows it."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -53,16 +52,17 @@ class Metrics:
         self.vocabulary = VocabularyUse()
         self._registry.register(self.vocabulary)
 
-    def count_batch(self, jobs: Sequence[Job], start: float, max_pixels: int) -> None:
-        """Count a batch that has just come back from its worker, to which it went at `start`."""
-        labels = jobs[0].tokenizer, jobs[0].order.operation
-        pixels = sum(job.pixels for job in jobs)
+    def count_batch(
+        self, jobs: Sequence[Job], start: float, seconds: float, pixels: int, fill: float
+    ) -> None:
+        """Count a batch that was at its worker from `start` on, for so many seconds."""
+        labels = jobs[0].kind
         waited = self.queue_seconds.labels(*labels)
         for job in jobs:
             waited.observe(start - job.arrived)
-        self.device_seconds.labels(*labels).observe(time.monotonic() - start)
+        self.device_seconds.labels(*labels).observe(seconds)
         self.batch_jobs.labels(*labels).observe(len(jobs))
-        self.batch_fill.labels(*labels).observe(pixels / max_pixels)
+        self.batch_fill.labels(*labels).observe(fill)
         self.pixels.labels(*labels).inc(pixels)
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:

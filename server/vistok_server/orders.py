@@ -14,24 +14,26 @@ Operation = Literal["encode", "reconstruct", "decode", "quantize", "lookup"]
 
 
 @dataclass(frozen=True, eq=False)
-class Encode:
-    """A picture to its ids; answered with `Encoded`."""
+class OfPicture:
+    """What an order about a picture says of it."""
 
     body: Shared
     """`(n)` uint8, as it was sent."""
     media_type: str
     fit: Fit
+
+
+@dataclass(frozen=True, eq=False)
+class Encode(OfPicture):
+    """A picture to its ids; answered with `Encoded`."""
+
     operation: Literal["encode"] = "encode"
 
 
 @dataclass(frozen=True, eq=False)
-class Reconstruct:
+class Reconstruct(OfPicture):
     """A picture through one round trip; answered with `Reconstructed`."""
 
-    body: Shared
-    """`(n)` uint8, as it was sent."""
-    media_type: str
-    fit: Fit
     answer_type: str
     operation: Literal["reconstruct"] = "reconstruct"
 
@@ -48,20 +50,23 @@ class Decode:
 
 
 @dataclass(frozen=True, eq=False)
-class Quantize:
-    """Feature maps to ids `(b h w [k])` int64; answered with `Computed`."""
+class OfArray:
+    """What an order to the quantizer alone works on; answered with `Computed`."""
 
     inputs: Shared
-    """`(b d h w)` float32, finite."""
+
+
+@dataclass(frozen=True, eq=False)
+class Quantize(OfArray):
+    """Feature maps `(b d h w)` float32, finite, to ids `(b h w [k])` int64."""
+
     operation: Literal["quantize"] = "quantize"
 
 
 @dataclass(frozen=True, eq=False)
-class Lookup:
-    """Ids that were checked, to codes `(b d h w)` float32; answered with `Computed`."""
+class Lookup(OfArray):
+    """Ids `(b h w [k])` int64 that were checked, to codes `(b d h w)` float32."""
 
-    inputs: Shared
-    """`(b h w [k])` int64."""
     operation: Literal["lookup"] = "lookup"
 
 

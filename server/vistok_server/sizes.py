@@ -1,4 +1,4 @@
-"""How large a picture will be on the model's side, told at the door without decoding anything."""
+"""How large a picture is, and will be on the model's side: told at the door, without decoding anything."""
 
 import math
 from dataclasses import dataclass
@@ -8,13 +8,9 @@ import imagesize
 
 from vistok.media.fitting import Fit
 from vistok.media.limits import Limits
-from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
-from vistok_protocol.npy import MAGIC as NPY_MAGIC
-from vistok_server.bodies import Part
+from vistok_server.parts import Part
 from vistok_server.settings import Settings
-
-UNNAMED = ("", "application/octet-stream")  # what a form gives to a file that it knows nothing about
 
 # Formats whose header is read in a few milliseconds at most, whatever stands in it.
 _KNOWN_STARTS = (
@@ -45,37 +41,33 @@ def expect(part: Part, fit: Fit, factor: int, settings: Settings) -> Expected:
 
     One that does not tell its size counts for a whole batch: a few bytes can be a long work for a decoder.
     """
-    if is_array(part.data, part.media_type):
+    if part.is_array:
         side = math.isqrt(len(part.data) // _COLOURS)
         return Expected((side, side), len(part.data) // _COLOURS)
     source = _size_in_header(part.data)
     if source is None:
         return Expected(fit.size or (0, 0), settings.max_batch_pixels)
     Limits(settings.max_body_bytes, settings.max_pixels).check_size(*source)
-    height, width = fitted_size(source, fit)
-    check_model_size(height, width, factor, settings)
-    shape = _padded(height, factor), _padded(width, factor)
+    shape = model_shape(source, fit, factor, settings)
     return Expected(shape, max(math.prod(shape), math.prod(source)))
 
 
-def is_array(data: bytes, media_type: str) -> bool:
-    """Tell a picture that comes as an array; what has no type says by itself what it is."""
-    return media_type == media_types.NPY or (media_type in UNNAMED and data.startswith(NPY_MAGIC))
+def model_shape(size: tuple[int, int], fit: Fit, factor: int, settings: Settings) -> tuple[int, int]:
+    """Give rows and columns after fitting and padding; TOO_LARGE when they are more than the model takes.
 
-
-def check_model_size(height: int, width: int, factor: int, settings: Settings) -> None:
-    """Refuse a picture that is too large once it is padded to the factor: TOO_LARGE."""
-    rows, columns = _padded(height, factor), _padded(width, factor)
+    At most: going down to a multiple of the factor takes a little off.
+    """
+    rows, columns = (math.ceil(side / factor) * factor for side in _fitted(size, fit))
     if rows * columns > settings.max_model_pixels:
         raise VistokError(
             ErrorCode.TOO_LARGE,
             f"the model takes up to {settings.max_model_pixels} pixels, got {rows} x {columns} = "
             f"{rows * columns}; max_side or size make a picture smaller",
         )
+    return rows, columns
 
 
-def fitted_size(size: tuple[int, int], fit: Fit) -> tuple[int, int]:
-    """Give height and width after fitting, at most: going down to a multiple takes a little off."""
+def _fitted(size: tuple[int, int], fit: Fit) -> tuple[int, int]:
     if fit.size is not None:
         return fit.size
     longest = max(size)
@@ -83,10 +75,6 @@ def fitted_size(size: tuple[int, int], fit: Fit) -> tuple[int, int]:
         return size
     height, width = (max(1, math.ceil(side * fit.max_side / longest)) for side in size)
     return height, width
-
-
-def _padded(side: int, factor: int) -> int:
-    return math.ceil(side / factor) * factor
 
 
 def _size_in_header(data: bytes) -> tuple[int, int] | None:

@@ -100,7 +100,7 @@ class Supervisor:
         """
         if not jobs or not len(self._room):
             return jobs
-        seconds = self._speeds[_kind_of(jobs)].seconds_for(sum(job.pixels for job in jobs))
+        seconds = self._speeds[jobs[0].kind].seconds_for(_pixels_of(jobs))
         soonest = time.monotonic() + _CAUTION * seconds
         for job in jobs:
             if job.sender.deadline < soonest and not job.result.done():
@@ -123,8 +123,9 @@ class Supervisor:
                 raise WorkerLost("a worker did not answer in time") from None
             raise
         tracing.leave(jobs)
-        self._speeds[_kind_of(jobs)].learn(sum(job.pixels for job in jobs), time.monotonic() - start)
-        self._metrics.count_batch(jobs, start, self._room.max_batch_pixels)
+        pixels, seconds = _pixels_of(jobs), time.monotonic() - start
+        self._speeds[jobs[0].kind].learn(pixels, seconds)
+        self._metrics.count_batch(jobs, start, seconds, pixels, pixels / self._room.max_batch_pixels)
         self._answer(jobs, outcomes)
 
     async def _until_there_are_jobs(self) -> None:
@@ -157,8 +158,8 @@ class Supervisor:
         self._room.put_back(job for job in wanted if not job.result.done())
 
 
-def _kind_of(jobs: list[Job]) -> tuple[str, str]:
-    return jobs[0].tokenizer, jobs[0].order.operation
+def _pixels_of(jobs: list[Job]) -> int:
+    return sum(job.pixels for job in jobs)
 
 
 def _not_now() -> VistokError:

@@ -10,7 +10,6 @@ from vistok.grid_rules import make_grid
 from vistok.media.fitting import Fit
 from vistok_protocol.schemas import TokenizerInfo
 from vistok_protocol.tokens import TokenGrid
-from vistok_server.bodies import Part
 from vistok_server.engine import Engine
 from vistok_server.jobs import Sender
 from vistok_server.orders import (
@@ -25,6 +24,7 @@ from vistok_server.orders import (
     Reconstructed,
     Written,
 )
+from vistok_server.parts import Part
 from vistok_server.sizes import Expected, expect
 
 Answer = TypeVar("Answer", Encoded, Written, Reconstructed, Computed)

@@ -12,7 +12,7 @@ from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.npy import read_npy
 from vistok_protocol.schemas import DecodeRequest, LookupRequest, TokenizerInfo
 from vistok_protocol.tokens import PixelSize, TokenGrid
-from vistok_server.bodies import Part
+from vistok_server.parts import Part
 from vistok_server.settings import Settings
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -17,11 +17,11 @@ from starlette.responses import Response
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
-from vistok_server.bodies import Part, read_part, read_parts
-from vistok_server.byte_budget import Holding
+from vistok_server.bodies import Count, read_part, read_parts
 from vistok_server.engine import Engine
 from vistok_server.jobs import Sender
 from vistok_server.negotiation import choose
+from vistok_server.parts import Part
 from vistok_server.problems import request_id_of
 from vistok_server.tokenizing import Tokenizing
 
@@ -43,7 +43,7 @@ class Call:
 
     request: Request
     work: Tokenizing
-    _held: Holding
+    _count: Count
 
     @property
     def engine(self) -> Engine:
@@ -62,13 +62,7 @@ class Call:
 
     def query(self, model: type[Query]) -> Query:
         """Read the query; INVALID_REQUEST names what is wrong with it."""
-        try:
-            return model.model_validate(dict(self.request.query_params))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            came = "" if first["type"] == "missing" else f", got {str(first['input'])[:100]!r}"
-            detail = f"query parameter {str(first['loc'][0])[:80]!r}: {first['msg']}{came}"
-            raise VistokError(ErrorCode.INVALID_REQUEST, detail) from None
+        return read_query(self.request, model)
 
     def answer_type(self, *offered: str) -> str:
         """Give the media type that the caller likes best; NOT_ACCEPTABLE when none is wanted."""
@@ -81,14 +75,14 @@ class Call:
         came whole.
         """
         async with self.engine.uploading():
-            return await read_part(self.request, self.engine.settings.max_body_bytes, self._held.take)
+            return await read_part(self.request, self.engine.settings.max_body_bytes, self._count)
 
     async def files(self) -> list[Part]:
         """Read the files of a multipart body; the errors of `body` and of `read_parts`."""
         settings = self.engine.settings
         async with self.engine.uploading():
             return await read_parts(
-                self.request, settings.max_multipart_bytes, settings.max_files, self._held.take
+                self.request, settings.max_multipart_bytes, settings.max_files, self._count
             )
 
 
@@ -102,8 +96,19 @@ def entered(request: Request) -> Call:
     sender = Sender(identify(request, engine), _is_bulk(request), state.trace, state.deadline)
     until_answered: ExitStack = state.until_answered
     until_answered.enter_context(engine.admit(sender))
-    held = until_answered.enter_context(engine.bodies.holding())
-    return Call(request, Tokenizing(engine, sender, engine.tokenizer(request.path_params["name"])), held)
+    count = until_answered.enter_context(engine.bodies.holding())
+    return Call(request, Tokenizing(engine, sender, engine.tokenizer(request.path_params["name"])), count)
+
+
+def read_query(request: Request, model: type[Query]) -> Query:
+    """Read the query of a request; INVALID_REQUEST names what is wrong with it."""
+    try:
+        return model.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        came = "" if first["type"] == "missing" else f", got {str(first['input'])[:100]!r}"
+        detail = f"query parameter {str(first['loc'][0])[:80]!r}: {first['msg']}{came}"
+        raise VistokError(ErrorCode.INVALID_REQUEST, detail) from None
 
 
 def identify(request: Request, engine: Engine) -> str:

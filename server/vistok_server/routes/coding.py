@@ -12,7 +12,8 @@ from vistok_protocol import media_types
 from vistok_protocol.errors import VistokError
 from vistok_protocol.schemas import DecodeRequest, EncodedGrid, FailedItem, Items, Problem
 from vistok_server.answers import GRID_TYPES, PICTURE_TYPES, VARY, grid_content, grid_response, json_response
-from vistok_server.bodies import Part, is_multipart
+from vistok_server.bodies import is_multipart
+from vistok_server.parts import Part
 from vistok_server.routes.call import Call, CallRoute, entered
 from vistok_server.routes.documentation import BINARY, PROBLEMS, described, documented
 from vistok_server.routes.queries import DecodeQuery, EncodeQuery, FitQuery, ReconstructionQuery

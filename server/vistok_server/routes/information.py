@@ -6,12 +6,12 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import Response
 
-from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo, TokenizerList
 from vistok_server.engine import Engine
 from vistok_server.metrics import CONTENT_TYPE
-from vistok_server.routes.call import identify
+from vistok_server.routes.call import identify, read_query
 from vistok_server.routes.documentation import PROBLEMS, SECURITY_SCHEME
+from vistok_server.routes.queries import NoQuery
 
 BEARER = HTTPBearer(
     scheme_name=SECURITY_SCHEME,
@@ -37,8 +37,7 @@ async def plain_and_identified(
 ) -> None:
     """Refuse callers without a key where keys are asked for, and whatever stands in the query."""
     identify(request, engine)
-    for name in request.query_params:
-        raise VistokError(ErrorCode.INVALID_REQUEST, f"query parameter {name[:80]!r}: not one of this call")
+    read_query(request, NoQuery)
 
 
 PLAIN = [Depends(plain_and_identified)]

@@ -16,10 +16,10 @@ from vistok_protocol import media_types
 from vistok_server.orders import (
     Computed,
     Decode,
-    Encode,
     Encoded,
     Failed,
-    Lookup,
+    OfArray,
+    OfPicture,
     Order,
     Outcome,
     Quantize,
@@ -27,6 +27,7 @@ from vistok_server.orders import (
     Reconstructed,
     Written,
 )
+from vistok_server.parts import Part
 from vistok_server.settings import Settings
 from vistok_server.workers.attempts import Attempts
 from vistok_server.workers.media import read_fitting, write_picture
@@ -66,7 +67,7 @@ class Executor:
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _Fitted:
     """A picture that the model can take, and the place of its order in the batch."""
 
     index: int
@@ -89,48 +90,46 @@ class _Execution:
 
     def results(self, orders: Sequence[Order]) -> list[Outcome]:
         match orders[0]:
-            case Encode() | Reconstruct():
-                return self._pictures(cast("Sequence[Encode | Reconstruct]", orders))
+            case OfPicture():
+                return self._pictures(cast("Sequence[OfPicture]", orders))
             case Decode():
                 return self._decoded(cast("Sequence[Decode]", orders))
-            case Quantize() | Lookup():
-                return self._computed(cast("Sequence[Quantize | Lookup]", orders))
+            case OfArray():
+                return self._computed(cast("Sequence[OfArray]", orders))
 
-    def _pictures(self, orders: Sequence[Encode | Reconstruct]) -> list[Outcome]:
+    def _pictures(self, orders: Sequence[OfPicture]) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         for group in self._groups(orders, outcomes):
-            arrays = [ready.picture.pixels[np.newaxis] for ready in group]
+            arrays = [fitted.picture.pixels[np.newaxis] for fitted in group]
             found = self._attempts.joined(self._ids, arrays, group[0].pixels)
-            for ready, ids in zip(group, found, strict=True):
-                outcomes[ready.index] = self._answer(orders[ready.index], ready.picture, ids)
+            for fitted, ids in zip(group, found, strict=True):
+                outcomes[fitted.index] = self._answer(orders[fitted.index], fitted.picture, ids)
         return [outcomes[index] for index in range(len(orders))]
 
-    def _groups(
-        self, orders: Sequence[Encode | Reconstruct], outcomes: dict[int, Outcome]
-    ) -> Iterator[list[_Ready]]:
+    def _groups(self, orders: Sequence[OfPicture], outcomes: dict[int, Outcome]) -> Iterator[list[_Fitted]]:
         """Read pictures and give those of one shape together, no more at once than a batch may have."""
-        waiting: dict[tuple[int, ...], list[_Ready]] = {}
+        waiting: dict[tuple[int, ...], list[_Fitted]] = {}
         pixels = 0
         for index, read in enumerate(self._media.map(self._read, orders)):
             if isinstance(read, Failed):
                 outcomes[index] = read
                 continue
-            ready = _Ready(index, read)
-            if waiting and pixels + ready.pixels > self._settings.max_batch_pixels:
+            fitted = _Fitted(index, read)
+            if waiting and pixels + fitted.pixels > self._settings.max_batch_pixels:
                 yield from waiting.values()
                 waiting, pixels = {}, 0
-            waiting.setdefault(read.pixels.shape, []).append(ready)
-            pixels += ready.pixels
+            waiting.setdefault(read.pixels.shape, []).append(fitted)
+            pixels += fitted.pixels
         yield from waiting.values()
 
-    def _read(self, order: Encode | Reconstruct) -> Prepared | Failed:
-        body, factor = order.body.tobytes(), self._tokenizer.factor
-        return self._attempts.one(read_fitting, body, order.media_type, order.fit, factor, self._settings)
+    def _read(self, order: OfPicture) -> Prepared | Failed:
+        part = Part(order.body.tobytes(), order.media_type)
+        return self._attempts.one(read_fitting, part, order.fit, self._tokenizer.factor, self._settings)
 
-    def _answer(self, order: Encode | Reconstruct, picture: Prepared, ids: np.ndarray | Failed) -> Outcome:
+    def _answer(self, order: OfPicture, picture: Prepared, ids: np.ndarray | Failed) -> Outcome:
         if isinstance(ids, Failed):
             return ids
-        if isinstance(order, Encode):
+        if not isinstance(order, Reconstruct):
             return Encoded(ids[0], picture.size)
         rows, columns = picture.pixels.shape[:2]
         (back,) = self._attempts.joined(self._decode, [ids], rows * columns)
@@ -155,7 +154,7 @@ class _Execution:
         order, picture = done
         return picture if isinstance(picture, Failed) else self._attempts.one(_write, order, picture[0])
 
-    def _computed(self, orders: Sequence[Quantize | Lookup]) -> list[Outcome]:
+    def _computed(self, orders: Sequence[OfArray]) -> list[Outcome]:
         run = self._quantize if isinstance(orders[0], Quantize) else self._look_up
         shape = orders[0].inputs.shape
         positions = shape[2] * shape[3] if isinstance(orders[0], Quantize) else shape[1] * shape[2]

@@ -8,8 +8,9 @@ from vistok.media.limits import Limits
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.npy import read_npy, write_npy
+from vistok_server.parts import Part
 from vistok_server.settings import Settings
-from vistok_server.sizes import UNNAMED, check_model_size, fitted_size, is_array
+from vistok_server.sizes import model_shape
 
 FORMATS: dict[str, ImageFormat] = {
     media_types.PNG: "png",
@@ -18,14 +19,14 @@ FORMATS: dict[str, ImageFormat] = {
 }
 
 
-def read_fitting(data: bytes, media_type: str, fit: Fit, factor: int, settings: Settings) -> Prepared:
+def read_fitting(part: Part, fit: Fit, factor: int, settings: Settings) -> Prepared:
     """Read a picture and fit it to the model; a body without a type says by itself what it is.
 
     Raises EMPTY_BODY, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, UNREADABLE_MEDIA, INVALID_ARRAY, INVALID_SHAPE.
     """
-    picture = _read(data, media_type, settings)
+    picture = _read(part, settings)
     height, width = picture.shape[:2]
-    check_model_size(*fitted_size((height, width), fit), factor, settings)
+    model_shape((height, width), fit, factor, settings)  # now that the size is known, and not only told
     return prepare(picture, fit, factor)
 
 
@@ -36,14 +37,14 @@ def write_picture(picture: np.ndarray, media_type: str) -> bytes:
     return write_image(picture, FORMATS[media_type])
 
 
-def _read(data: bytes, media_type: str, settings: Settings) -> np.ndarray:
-    if is_array(data, media_type):
-        return _read_array(data, settings)
-    if media_type.startswith("image/") or media_type in UNNAMED:
-        return read_image(data, Limits(settings.max_body_bytes, settings.max_pixels))
+def _read(part: Part, settings: Settings) -> np.ndarray:
+    if part.is_array:
+        return _read_array(part.data, settings)
+    if part.is_picture:
+        return read_image(part.data, Limits(settings.max_body_bytes, settings.max_pixels))
     raise VistokError(
         ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-        f"expected a picture (image/*) or an array ({media_types.NPY}), got {media_type[:80]!r}",
+        f"expected a picture (image/*) or an array ({media_types.NPY}), got {part.media_type[:80]!r}",
     )
 
 
