@@ -85,15 +85,16 @@ class VocabularyUse(Collector):
 
     def __init__(self) -> None:
         self._counts: dict[str, np.ndarray] = {}
+        self._fingerprints: dict[str, str] = {}
 
     def add(self, tokenizer: TokenizerInfo, ids: np.ndarray) -> None:
-        """Count ids of any shape."""
+        """Count ids of any shape; those of another tokenizer that had this name before are forgotten."""
         if tokenizer.vocabulary_size > _LARGEST_VOCABULARY:
             return
-        counts = self._counts.get(tokenizer.name)
-        if counts is None:
-            counts = self._counts[tokenizer.name] = np.zeros(tokenizer.vocabulary_size, np.int64)
-        np.add.at(counts, ids.reshape(-1), 1)
+        if self._fingerprints.get(tokenizer.name) != tokenizer.fingerprint:
+            self._fingerprints[tokenizer.name] = tokenizer.fingerprint
+            self._counts[tokenizer.name] = np.zeros(tokenizer.vocabulary_size, np.int64)
+        np.add.at(self._counts[tokenizer.name], ids.reshape(-1), 1)
 
     def collect(self) -> Iterable[Metric]:
         """Give both figures of every tokenizer that has encoded something."""

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     """The largest picture that the model sees, after fitting and padding."""
     max_batch_pixels: int = Field(default=2048 * 2048, ge=1)
     """The most pixels of one batch; a single larger picture is a batch of its own."""
+    max_batch_bytes: int | None = Field(default=None, ge=1)
+    """The memory that a batch may take on its device, as measured while a tokenizer warms up; by default most
+    of what an accelerator has free, and 4 GiB on a processor. Above it: split, or refused."""
     max_queue: int = Field(default=256, ge=1)
     """The most items (pictures, grids) in the house at once, waiting or in work; above it: 429."""
     max_waiting_bytes: int = Field(default=1024 * MEBIBYTE, ge=1)

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from tests.conftest import tiny_tokenizer_of
 from tests.server.conftest import Serve, encoded
+from tests.server.test_metrics import figures
 from tests.service import started
 from vistok import VisualTokenizer
 from vistok.grids import encode_picture
@@ -75,6 +76,20 @@ async def test_a_tokenizer_is_added_and_another_removed_under_load(folders: dict
         assert await names(client) == ["lfq"]
         last = await client.delete("/v1/tokenizers/lfq", headers=ADMIN)
         assert (last.status_code, last.json()["code"]) == (400, "invalid_request")
+
+
+async def test_a_larger_tokenizer_takes_the_place_of_one_with_its_name(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    smaller = tiny_tokenizer_of("VectorQuantize")
+    smaller.config = smaller.config.model_copy(update={"name": "fsq"})
+    smaller.save_pretrained(tmp_path / "smaller")
+    async with serving(folders["lfq"]) as (client, _):
+        for source in (tmp_path / "smaller", folders["fsq"]):
+            await add(client, source)
+            ids = (await encode(client, "fsq")).json()["ids"]
+            assert (await figures(client))["vistok_vocabulary_used", "fsq"] == len(np.unique(ids))
+            assert (await client.delete("/v1/tokenizers/fsq", headers=ADMIN)).status_code == 204
 
 
 async def test_a_worker_that_is_replaced_has_what_was_added(folders: dict[str, Path]) -> None:

@@ -3,20 +3,24 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+import torch
 
 from tests.server.conftest import Serve, encoded, engine_of, picture, until_waiting
 from tests.server.fakes import BrightnessTokenizer
 from vistok.media.fitting import Fit
 from vistok_protocol.npy import write_npy
+from vistok_server.app import create_app
 from vistok_server.jobs import Job, Sender
 from vistok_server.orders import Encode, Lookup
 from vistok_server.settings import Settings
 from vistok_server.waiting_room import WaitingRoom
 from vistok_server.workers.execution import Executor
+from vistok_server.workers.memory import PeakMemory
 from vistok_server.workers.worker import Batch
 
 BASE = "/v1/tokenizers/fake"
@@ -165,3 +169,35 @@ async def test_pixels_that_wait_are_bounded_and_one_large_picture_may_wait_alone
     assert "256 of 64 pixels wait, 16 more" in refused.json()["detail"]
     tokenizer.open.set()
     assert [answer.status_code for answer in await asyncio.gather(*held)] == [200, 200]
+
+
+async def test_batches_are_split_and_pictures_refused_for_which_there_is_no_memory(tiny_folder: Path) -> None:
+    side = 64
+    settings = Settings(tokenizers=(str(tiny_folder),), devices=("cpu",), max_batch_bytes=40 * side**2)
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://vistok", timeout=60) as client,
+    ):
+        await app.state.engine.served.loaded
+        url = "/v1/tokenizers/tiny/encode"
+        fits, larger = encoded(picture(side, side)), encoded(picture(side, 2 * side))
+        answers = [client.post(url, content=body, headers=PNG) for body in (fits, larger) * 10]
+        codes = [answer.status_code for answer in await asyncio.gather(*answers)]
+        assert codes == [200, 413] * 10
+        files = [("file", (str(number), fits, "image/png")) for number in range(20)]
+        assert all("ids" in item for item in (await client.post(url, files=files)).json()["items"])
+        refused = (await client.post(url, content=larger, headers=PNG)).json()
+        assert refused["code"] == "too_large"
+        assert f"got {2 * side**2}" in refused["detail"]
+
+
+def test_the_peak_of_memory_is_that_of_all_tensors_alive_together() -> None:
+    with PeakMemory() as memory:
+        first = torch.zeros(1000)
+        view = first.view(10, 100) + 1
+        del first
+        assert view.sum() == 1000
+        torch.zeros(500)
+    assert memory.peak == 2 * 4000

@@ -13,6 +13,8 @@ from vistok_server.orders import Failed
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
+_SMALLER = "send a smaller picture, or ask for max_side"
+
 
 class Attempts:
     """What one batch tries.
@@ -21,8 +23,9 @@ class Attempts:
         too_many_pixels: the fewest pixels at once for which there was not enough memory, if there was none.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, affordable_pixels: float) -> None:
         self._what = what
+        self._affordable_pixels = affordable_pixels
         self.too_many_pixels: int | None = None
 
     def one(self, function: Callable[..., Result], *arguments: object) -> Result | Failed:
@@ -44,12 +47,15 @@ class Attempts:
         self, run: Callable[[np.ndarray], np.ndarray], arrays: Sequence[np.ndarray], pixels_of_item: int
     ) -> list[np.ndarray | Failed]:
         """Run a model on arrays joined along their first axis, which counts items; one result for each."""
-        outputs = self.one(_joined, run, arrays)
-        if not isinstance(outputs, Failed):
-            return [*np.split(outputs, np.cumsum([len(array) for array in arrays])[:-1])]
-        if outputs.code is ErrorCode.TOO_LARGE:
-            pixels = pixels_of_item * sum(map(len, arrays))
-            self.too_many_pixels = min(pixels, self.too_many_pixels or pixels)
+        pixels = pixels_of_item * sum(map(len, arrays))
+        if pixels <= self._affordable_pixels:
+            outputs = self.one(_joined, run, arrays)
+            if not isinstance(outputs, Failed):
+                return [*np.split(outputs, np.cumsum([len(array) for array in arrays])[:-1])]
+            if outputs.code is ErrorCode.TOO_LARGE:
+                self.too_many_pixels = min(pixels, self.too_many_pixels or pixels)
+        else:
+            outputs = Failed(ErrorCode.TOO_LARGE, self._too_large(pixels))
         if len(arrays) == 1:
             return [outputs]
         middle = len(arrays) // 2
@@ -62,8 +68,10 @@ class Attempts:
         if not _is_out_of_memory(error):
             return ErrorCode.INTERNAL, f"{self._what} failed for this input"
         torch.cuda.empty_cache()
-        detail = f"not enough memory for {self._what}; send a smaller picture, or ask for max_side"
-        return ErrorCode.TOO_LARGE, detail
+        return ErrorCode.TOO_LARGE, f"not enough memory for {self._what}; {_SMALLER}"
+
+    def _too_large(self, pixels: int) -> str:
+        return f"{self._what} has memory for {self._affordable_pixels} pixels, got {pixels}; {_SMALLER}"
 
 
 def _joined(run: Callable[[np.ndarray], np.ndarray], arrays: Sequence[np.ndarray]) -> np.ndarray:

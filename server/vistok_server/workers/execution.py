@@ -1,5 +1,6 @@
 """A batch done: each order gets its result or its error, whatever becomes of the others."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -32,6 +33,7 @@ from vistok_server.settings import Settings
 from vistok_server.workers.attempts import Attempts
 from vistok_server.workers.media import read_fitting, write_picture
 from vistok_server.workers.media_threads import MediaThreads
+from vistok_server.workers.memory import affordable_pixels
 from vistok_server.workers.worker import Batch, Outcomes
 
 
@@ -44,6 +46,7 @@ class Executor:
         self._tokenizers = tokenizers
         self._settings = settings
         self._media = MediaThreads(media_threads)
+        self._affordable_pixels: dict[str, float] = dict.fromkeys(tokenizers, math.inf)
 
     def execute(self, batch: Batch) -> Outcomes:
         """Do the orders of a batch, which are all of one operation.
@@ -51,19 +54,26 @@ class Executor:
         Raises torch.AcceleratorError when the device fails, not the batch.
         """
         tokenizer = self._tokenizers[batch.tokenizer]
-        attempts = Attempts(f"{batch.orders[0].operation} by {tokenizer.name}")
+        attempts = Attempts(
+            f"{batch.orders[0].operation} by {tokenizer.name}", self._affordable_pixels[tokenizer.name]
+        )
         with torch.inference_mode():
             execution = _Execution(tokenizer, self._settings, self._media, attempts)
             return Outcomes(execution.results(batch.orders), attempts.too_many_pixels)
 
     def warm_up(self) -> None:
-        """Do each tokenizer's work once in both directions, so that no caller pays for what comes up once."""
+        """Do each tokenizer's work once in both directions, so that no caller pays for what comes up once.
+
+        From then on it is known how many pixels of each there is memory for.
+        """
         for tokenizer in self._tokenizers.values():
             side = 2 * tokenizer.factor
             body = write_picture(np.zeros((side, side, 3), np.uint8), media_types.JPEG)
             order = Reconstruct(np.frombuffer(body, np.uint8), media_types.JPEG, Fit(), media_types.PNG)
             self.execute(Batch(tokenizer.name, [order]))
             tokenizer.describe()  # its fingerprint reads all weights
+        for name, tokenizer in self._tokenizers.items():
+            self._affordable_pixels[name] = affordable_pixels(tokenizer, self._settings.max_batch_bytes)
 
 
 @dataclass(frozen=True)
