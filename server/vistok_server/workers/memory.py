@@ -50,6 +50,11 @@ class PeakMemory(TorchDispatchMode):
         self.peak = 0
         self._alive: dict[int, int] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say no: torch would load its compiler, 150 MB, only to be kept from compiling this."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., object],
