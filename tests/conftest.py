@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vistok.autoencoders.causal import CausalConfig
 from vistok.autoencoders.convolutional import ConvolutionalConfig
 from vistok.config import QuantizerConfig, TokenizerConfig
 from vistok.tokenizer import VisualTokenizer
@@ -23,6 +24,22 @@ def tiny_config(family: str = "FSQ") -> TokenizerConfig:
     return TokenizerConfig(name="tiny", autoencoder=sizes, quantizer=QUANTIZERS[family], licence="CC0-1.0")
 
 
+def tiny_video_tokenizer_of(family: str = "FSQ") -> VisualTokenizer:
+    sizes = CausalConfig(
+        type="causal", latent_dim=3, widths=(8, 16), encoder_blocks=(1, 1, 1, 1), decoder_blocks=(1, 1, 1, 1)
+    )
+    config = TokenizerConfig(name="tiny", kind="video", autoencoder=sizes, quantizer=QUANTIZERS[family])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tokenizer = VisualTokenizer(config)
+        # Fresh blocks look at the present alone.
+        for name, weight in tokenizer.named_parameters():
+            if name.endswith("taps"):
+                weight.data.normal_()
+    tokenizer.autoencoder.encoder.project.weight.data *= 10
+    return tokenizer
+
+
 def tiny_tokenizer_of(family: str = "FSQ") -> VisualTokenizer:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -35,6 +52,11 @@ def tiny_tokenizer_of(family: str = "FSQ") -> VisualTokenizer:
 @pytest.fixture
 def tiny_tokenizer() -> VisualTokenizer:
     return tiny_tokenizer_of()
+
+
+@pytest.fixture
+def tiny_video_tokenizer() -> VisualTokenizer:
+    return tiny_video_tokenizer_of()
 
 
 @pytest.fixture

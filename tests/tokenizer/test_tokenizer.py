@@ -205,7 +205,7 @@ def test_a_misspelt_key_in_the_config_is_named(tiny_folder: Path) -> None:
     config = json.loads((tiny_folder / "config.json").read_text())
     config["autoencoder"]["width"] = [8, 16]
     (tiny_folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(VistokError, match=r"autoencoder\.width"):
+    with pytest.raises(VistokError, match=r"autoencoder\.convolutional\.width"):
         VisualTokenizer.from_pretrained(tiny_folder)
 
 

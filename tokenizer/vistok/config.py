@@ -1,11 +1,12 @@
 """What a tokenizer is made of, as it stands in `config.json`; an unknown key is an error."""
 
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vistok.autoencoders.convolutional import ConvolutionalConfig
+from vistok.autoencoders.catalogue import AutoencoderConfig
 from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_protocol.tokens import Kind
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -30,11 +31,18 @@ class TokenizerConfig(BaseModel):
 
     format: Literal["vistok-tokenizer-1"] = "vistok-tokenizer-1"
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
-    kind: Literal["image"] = "image"
-    autoencoder: ConvolutionalConfig
+    kind: Kind = "image"
+    autoencoder: AutoencoderConfig
     quantizer: QuantizerConfig
     licence: str = "unspecified"
     quality: dict[str, float] | None = None
+
+    @model_validator(mode="after")
+    def _kind_is_the_autoencoders(self) -> Self:
+        kind = "video" if self.autoencoder.type == "causal" else "image"
+        if self.kind != kind:
+            raise ValueError(f"expected kind {kind!r} with the autoencoder {self.autoencoder.type!r}")
+        return self
 
 
 def parse(model: type[Model], values: object, source: str) -> Model:

@@ -35,9 +35,13 @@ class Described(Protocol):
     def factor(self) -> int:
         """Pixels per id, along height and along width."""
 
+    @property
+    def temporal_factor(self) -> int:
+        """Frames per id, after the first; 1 for an image tokenizer."""
+
 
 def make_grid(tokenizer: Described, ids: np.ndarray, size: PixelSize) -> TokenGrid:
-    """Put ids `(h w [k])` and what is needed to decode them together."""
+    """Put ids `([t] h w [k])` and what is needed to decode them together."""
     return TokenGrid(
         ids=ids,
         tokenizer=tokenizer.name,
@@ -58,12 +62,19 @@ def check_grid(tokenizer: Described, grid: TokenGrid, any_fingerprint: bool = Fa
             f"got one of {grid.tokenizer} ({grid.fingerprint}); any_fingerprint decodes it all the same",
         )
     check_ids(tokenizer, grid.ids[None])
-    rows, columns = (side * tokenizer.factor for side in grid.shape)
+    rows, columns = (side * tokenizer.factor for side in grid.shape[-2:])
     if grid.pixels.height > rows or grid.pixels.width > columns:
         raise VistokError(
             ErrorCode.INVALID_SHAPE,
             f"expected pixels of at most {rows} x {columns}, which ids {grid.shape} cover, "
             f"got {grid.pixels.height} x {grid.pixels.width}",
+        )
+    most = 1 + (grid.shape[0] - 1) * tokenizer.temporal_factor
+    if grid.kind == "video" and not most - tokenizer.temporal_factor < (grid.pixels.frames or 0) <= most:
+        raise VistokError(
+            ErrorCode.INVALID_SHAPE,
+            f"expected {most} frames, or up to {tokenizer.temporal_factor - 1} fewer, for ids {grid.shape}, "
+            f"got {grid.pixels.frames}",
         )
 
 
@@ -73,12 +84,13 @@ def crop(picture: np.ndarray, size: PixelSize) -> np.ndarray:
 
 
 def check_ids(tokenizer: Described, ids: np.ndarray) -> None:
-    """Refuse ids that are not whole numbers, not `(b h w [k])`, or outside [0, vocabulary_size)."""
-    rank = 3 if tokenizer.codebooks == 1 else 4
-    several = rank == 4
+    """Refuse ids that are not whole numbers, not `(b [t] h w [k])`, or outside [0, vocabulary_size)."""
+    space = "b h w" if tokenizer.kind == "image" else "b t h w"
+    several = tokenizer.codebooks > 1
+    rank = len(space.split()) + several
     whole = ids.dtype.kind in "iu"
     if not whole or ids.ndim != rank or 0 in ids.shape or (several and ids.shape[-1] != tokenizer.codebooks):
-        expected = f"(b h w {tokenizer.codebooks})" if several else "(b h w)"
+        expected = f"({space} {tokenizer.codebooks})" if several else f"({space})"
         raise VistokError(
             ErrorCode.INVALID_SHAPE, f"expected whole numbers {expected}, got {ids.dtype} {ids.shape}"
         )

@@ -2,30 +2,31 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from vistok.autoencoders.convolutional import ConvolutionalAutoencoder
+from vistok.autoencoders import catalogue as autoencoders
 from vistok.checkpoints.fingerprint import fingerprint
 from vistok.config import TokenizerConfig
 from vistok.grid_rules import check_ids
+from vistok.pixel_rules import check_pixels
 from vistok.quantizers.base import Quantized, Quantizer
 from vistok.quantizers.catalogue import built
+from vistok.streams import StreamDecoder, StreamEncoder
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
-
-# Resizing overshoots [-1, 1] a little; [0, 255] overshoots it a lot.
-_LARGEST_PIXEL = 2.0
+from vistok_protocol.tokens import Kind
 
 
 class VisualTokenizer(nn.Module):
-    """Pictures to ids and back.
+    """Pictures or clips to ids and back.
 
-    Letters: `b` batch, `h w` rows and columns of the grid, `H W` of the picture (`H = factor * h`), `d`
-    latent channels, `k` codebooks (an axis only where there are several). Inference runs in eval mode and
-    without gradients.
+    Letters: `b` batch, `h w` rows and columns of the grid, `H W` of the picture (`H = factor * h`), `t`
+    latent frames, `T` frames (axes of clips alone), `d` latent channels, `k` codebooks (an axis only where
+    there are several). The first latent frame of a clip stands for one frame, others for `temporal_factor`.
+    Inference runs in eval mode and without gradients.
 
     Attributes:
         batch_invariant: whether the ids and pixels of a picture are the same in any company, to the last bit.
@@ -38,7 +39,7 @@ class VisualTokenizer(nn.Module):
         super().__init__()
         self._fingerprint: str | None = None
         self.config = config
-        self.autoencoder = ConvolutionalAutoencoder(config.autoencoder)
+        self.autoencoder = autoencoders.built(config.autoencoder)
         self.quantizer = _build_quantizer(config)
         # Positions with their channels together are the faster layout for both kinds of convolution here.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -79,14 +80,19 @@ class VisualTokenizer(nn.Module):
         return self.config.name
 
     @property
-    def kind(self) -> Literal["image"]:
-        """What it tokenizes."""
+    def kind(self) -> Kind:
+        """What it tokenizes: pictures, or clips, of which a picture is one of one frame."""
         return self.config.kind
 
     @property
     def factor(self) -> int:
         """Pixels per id, along height and along width."""
         return self.autoencoder.factor
+
+    @property
+    def temporal_factor(self) -> int:
+        """Frames per id, after the first of a clip; 1 for pictures."""
+        return self.autoencoder.temporal_factor
 
     @property
     def latent_dim(self) -> int:
@@ -130,6 +136,7 @@ class VisualTokenizer(nn.Module):
             codebooks=self.codebooks,
             latent_dim=self.latent_dim,
             spatial_factor=self.factor,
+            temporal_factor=self.temporal_factor,
             fingerprint=self.fingerprint,
             licence=self.config.licence,
             parameters=sum(weight.numel() for weight in self.parameters()),
@@ -142,29 +149,50 @@ class VisualTokenizer(nn.Module):
         return super().train(mode)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Quantized]:
-        """Training's round trip: pixels `(b 3 H W)` to their reconstruction and the quantizer's result."""
+        """Training's round trip: pixels `(b 3 [T] H W)` to their reconstruction, and what was quantized."""
         quantized = self.quantizer.quantize_map(self.autoencoder.encode(pixels))
         return self.autoencoder.decode(quantized.codes), quantized
 
     @torch.inference_mode()
     def encode(self, pixels: Tensor) -> Tensor:
-        """Give the ids `(b h w [k])` int64 of pictures `(b 3 H W)` floating, in [-1, 1]."""
-        self._check_pixels(pixels)
+        """Give the ids `(b [t] h w [k])` int64 of pictures or clips `(b 3 [T] H W)` floating, in [-1, 1].
+
+        `t` is `1 + (T - 1) / temporal_factor`, rounded up: the last frame is repeated until a group is whole.
+        """
+        if self.kind == "video":
+            stream = self.stream_encoder()
+            return torch.cat((stream.push(pixels), stream.finish()), dim=1)
+        check_pixels(pixels, self.kind, self.factor)
         return self.quantizer.ids_of_map(torch.cat(list(self._in_parts(self._features, pixels))))
 
     @torch.inference_mode()
     def decode(self, ids: Tensor) -> Tensor:
-        """Give the pictures `(b 3 H W)` float32 in [-1, 1] of ids `(b h w [k])`."""
+        """Give the pictures or clips `(b 3 [T] H W)` float32 in [-1, 1] of ids `(b [t] h w [k])`.
+
+        `T` is `1 + temporal_factor * (t - 1)`: what was repeated in encoding is the caller's to leave out.
+        """
+        if self.kind == "video":
+            return self.stream_decoder().push(ids)
         self._check_ids(ids)
         return torch.cat(list(self._in_parts(self._pictures, ids.long())))
 
+    def stream_encoder(self) -> StreamEncoder:
+        """Begin a clip whose frames come in pieces; INVALID_REQUEST when this is for pictures."""
+        return StreamEncoder(self)
+
+    def stream_decoder(self) -> StreamDecoder:
+        """Begin a clip whose ids come in pieces; INVALID_REQUEST when this is for pictures."""
+        return StreamDecoder(self)
+
     @torch.inference_mode()
     def quantize(self, features: Tensor) -> Tensor:
-        """Give the ids `(b h w [k])` of finite feature maps `(b d h w)`: the quantizer alone."""
-        if features.ndim != 4 or 0 in features.shape:
+        """Give the ids `(b [t] h w [k])` of finite feature maps `(b d [t] h w)`: the quantizer alone."""
+        space = "h w" if self.kind == "image" else "t h w"
+        if features.ndim != len(space.split()) + 2 or 0 in features.shape:
             raise VistokError(
                 ErrorCode.INVALID_SHAPE,
-                f"expected a feature map (b d h w) with d = {self.latent_dim}, got {tuple(features.shape)}",
+                f"expected a feature map (b d {space}) with d = {self.latent_dim}, "
+                f"got {tuple(features.shape)}",
             )
         if not features.isfinite().all():
             raise VistokError(
@@ -174,7 +202,7 @@ class VisualTokenizer(nn.Module):
 
     @torch.inference_mode()
     def lookup(self, ids: Tensor) -> Tensor:
-        """Give the codes `(b d h w)` float32 of ids `(b h w [k])`: the quantizer alone."""
+        """Give the codes `(b d [t] h w)` float32 of ids `(b [t] h w [k])`: the quantizer alone."""
         self._check_ids(ids)
         return self.quantizer.lookup(ids.to(self.device, torch.int64))
 
@@ -185,23 +213,6 @@ class VisualTokenizer(nn.Module):
                 f"expected whole numbers, got {str(ids.dtype).removeprefix('torch.')} {tuple(ids.shape)}",
             )
         check_ids(self, ids.cpu().numpy())
-
-    def _check_pixels(self, pixels: Tensor) -> None:
-        fits = pixels.ndim == 4 and pixels.shape[1] == 3 and pixels.is_floating_point()
-        if not fits or 0 in pixels.shape or pixels.shape[2] % self.factor or pixels.shape[3] % self.factor:
-            raise VistokError(
-                ErrorCode.INVALID_SHAPE,
-                f"expected floating-point pictures (b 3 h w) with h and w multiples of {self.factor}, "
-                f"got {str(pixels.dtype).removeprefix('torch.')} {tuple(pixels.shape)}; "
-                "vistok.grids.encode_picture takes any size",
-            )
-        # Written so that NaN fails it too.
-        if not (pixels.abs() <= _LARGEST_PIXEL).all():
-            raise VistokError(
-                ErrorCode.INVALID_ARRAY,
-                "expected pixels in [-1, 1], got values far outside or not finite; "
-                "vistok.media.pixels.to_model converts uint8",
-            )
 
     def _in_parts(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Iterator[Tensor]:
         """Run a network on each picture alone if need be; quantizers may have them all together.
