@@ -34,7 +34,7 @@ def encode_picture(
 
 
 def decode_grid(tokenizer: VisualTokenizer, grid: TokenGrid, any_fingerprint: bool = False) -> np.ndarray:
-    """Give the picture of a grid, uint8 `(h w 3)`, or its clip, `(t h w 3)`, in the size that the grid says."""
+    """Give a grid's picture, uint8 `(h w 3)`, or its clip, `(t h w 3)`, in the size that the grid says."""
     if tokenizer.kind == "video":
         return np.stack(list(decode_clip(tokenizer, grid, any_fingerprint)))
     check_grid(tokenizer, grid, any_fingerprint)
