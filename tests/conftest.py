@@ -63,3 +63,9 @@ def tiny_video_tokenizer() -> VisualTokenizer:
 def tiny_folder(tiny_tokenizer: VisualTokenizer, tmp_path: Path) -> Path:
     tiny_tokenizer.save_pretrained(tmp_path / "tiny")
     return tmp_path / "tiny"
+
+
+@pytest.fixture
+def tiny_video_folder(tiny_video_tokenizer: VisualTokenizer, tmp_path: Path) -> Path:
+    tiny_video_tokenizer.save_pretrained(tmp_path / "tiny-video")
+    return tmp_path / "tiny-video"

@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.clips import clip
 from tests.pictures import encoded, scene, write_folder
 from vistok import VisualTokenizer
 from vistok.grids import encode_picture
-from vistok_protocol.tokens import TokenGrid
+from vistok.media.clips.limits import ClipLimits
+from vistok.media.clips.reading import open_clip
+from vistok.media.clips.selection import Selection
+from vistok_protocol.tokens import PixelSize, TokenGrid
 
 
 def vistok(*arguments: object, code: int = 0) -> str:
@@ -55,6 +59,31 @@ def test_fitting_options(photo: Path, tiny_folder: Path) -> None:
     assert TokenGrid.load(photo.with_suffix(".vtok")).shape == (4, 2)
 
 
+def test_a_clip_to_tokens_and_back(tiny_video_folder: Path, tmp_path: Path) -> None:
+    frames = [scene(34, 50, seed) for seed in range(7)]
+    film = tmp_path / "film.mp4"
+    film.write_bytes(clip(frames, rate=12))
+    said = vistok("encode", film, "-t", tiny_video_folder, "--max-frames", 6)
+    assert "3 x 5 x 7 ids of tiny" in said
+    grid = TokenGrid.load(film.with_suffix(".vtok"))
+    assert grid.pixels == PixelSize(34, 50, 6, 12)
+    back = tmp_path / "back.webm"
+    assert "34 x 50 pixels, 6 frames" in vistok(
+        "decode", film.with_suffix(".vtok"), "-o", back, "-t", tiny_video_folder
+    )
+    with open_clip(back, Selection(), ClipLimits()) as shown:
+        assert (shown.height, shown.width, shown.fps) == (34, 50, 12)
+        assert len(list(shown.frames)) == 6
+
+
+def test_a_picture_is_a_clip_of_one_frame(photo: Path, tiny_video_folder: Path) -> None:
+    vistok("encode", photo, "-t", tiny_video_folder)
+    grid = TokenGrid.load(photo.with_suffix(".vtok"))
+    assert (grid.kind, grid.shape) == ("video", (1, 7, 10))
+    said = vistok("decode", photo.with_suffix(".vtok"), "-t", tiny_video_folder)
+    assert "photo.mp4" in said
+
+
 def test_list_and_info(tiny_folder: Path) -> None:
     assert "quantizer" in vistok("list")
     described = json.loads(vistok("info", tiny_folder))
@@ -76,14 +105,30 @@ def test_evaluate(tiny_folder: Path, tmp_path: Path) -> None:
     assert np.isclose(quality["bits_per_pixel"], 6 / 64, atol=1e-4)
 
 
+def test_evaluate_on_clips(tiny_video_folder: Path, tmp_path: Path) -> None:
+    for name, count in (("short", 3), ("long", 22)):
+        (tmp_path / f"{name}.mp4").write_bytes(clip([scene(20, 30, seed) for seed in range(count)]))
+    sheet = tmp_path / "sheet.png"
+    data = ("--data", tmp_path / "short.mp4", "--data", tmp_path / "long.mp4")
+    said = vistok("evaluate", tiny_video_folder, *data, "--picture", sheet, "--save")
+    assert "of the last 16" in said
+    # Originals and reconstructions of both clips, six frames of the longer one.
+    assert size_of(sheet) == (6 * 34 - 4, 4 * 24 - 4)
+    quality = VisualTokenizer.from_pretrained(tiny_video_folder).config.quality
+    assert quality is not None
+    assert 0 < quality["short_psnr"] < 60
+    assert np.isclose(quality["bits_per_pixel"], 6 / 256, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("encode", "missing.jpg"), "missing.jpg"),
         (("info", "image-fsq-f9"), "image-fsq-f9"),
         (("decode", "{text}", "-o", "{text}.png"), "token"),
-        (("decode", "{text}", "-o", "{text}.xyz"), "ending in"),
+        (("decode", "{tokens}", "-o", "{text}.xyz", "-t", "{tiny}"), "ending in"),
         (("encode", "{text}", "-t", "{tiny}"), "expected a picture"),
+        (("encode", "{text}", "--start", "soon"), "expected start to be a number"),
         (("encode", "{text}", "--fit", "banana"), "banana"),
         (("evaluate", "{tiny}", "--data", "{text}"), "folder or an uncompressed tar"),
     ],
@@ -91,9 +136,10 @@ def test_evaluate(tiny_folder: Path, tmp_path: Path) -> None:
 def test_mistakes_are_one_sentence(
     arguments: tuple[str, ...], says: str, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    text = tmp_path / "text.txt"
+    text, tokens = tmp_path / "text.txt", tmp_path / "some.vtok"
     text.write_text("no picture, no tokens")
-    said = vistok(*(a.format(text=text, tiny=tiny_folder) for a in arguments), code=1)
+    encode_picture(VisualTokenizer.from_pretrained(tiny_folder), scene(8, 8)).save(tokens)
+    said = vistok(*(a.format(text=text, tokens=tokens, tiny=tiny_folder) for a in arguments), code=1)
     assert said.startswith("error: ")
     assert says in said
     assert len(said.splitlines()) == 1

@@ -5,10 +5,13 @@ Commands import what they need when they run, so that help and listings do not w
 
 import json
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated
+
+import numpy as np
 
 from vistok import bundled
 from vistok_protocol.errors import ErrorCode, VistokError
@@ -17,12 +20,13 @@ from vistok_protocol.tokens import TokenGrid
 try:
     import typer
     from rich.console import Console
+    from rich.progress import track
     from rich.table import Table
 except ModuleNotFoundError as missing:
     raise SystemExit(f"the command line needs {missing.name}: pip install 'vistok[server]'") from None
 
 app = typer.Typer(
-    help="Pictures into token grids and back.",
+    help="Pictures and clips into token grids and back.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,28 +37,34 @@ TokenizerOption = Annotated[str, typer.Option("--tokenizer", "-t", help="A bundl
 
 @app.command()
 def encode(
-    picture: Annotated[Path, typer.Argument(help="A picture file.")],
+    file: Annotated[Path, typer.Argument(help="A picture, or for a video tokenizer a clip.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: the picture's name, .vtok.")
+        Path | None, typer.Option("--output", "-o", help="Default: the file's name, .vtok.")
     ] = None,
     tokenizer: TokenizerOption = "image-fsq-f8",
     max_side: Annotated[int | None, typer.Option(help="Shrink the longer side to this many pixels.")] = None,
     fit: Annotated[str, typer.Option(help="pad, crop or resize.")] = "pad",
     size: Annotated[str | None, typer.Option(help="Height and width wanted, such as 256x384.")] = None,
+    fps: Annotated[str | None, typer.Option(help="Frames a second that are taken of a clip.")] = None,
+    start: Annotated[str | None, typer.Option(help="Seconds of a clip that are left out.")] = None,
+    duration: Annotated[str | None, typer.Option(help="Seconds of a clip that are taken.")] = None,
+    max_frames: Annotated[int | None, typer.Option(help="Frames of a clip that are taken, at most.")] = None,
 ) -> None:
-    """Turn a picture into a token file."""
-    from vistok.grids import encode_picture
+    """Turn a picture or a clip into a token file."""
+    from vistok.files import encode_file
+    from vistok.media.clips.selection import Selection
     from vistok.media.fitting import Fit
-    from vistok.media.image import read_image
-    from vistok.media.limits import Limits
     from vistok.tokenizer import VisualTokenizer
 
     wanted = Fit.parse(max_side, fit, size)
-    pixels = read_image(picture.read_bytes(), Limits())
-    grid = encode_picture(VisualTokenizer.from_pretrained(tokenizer), pixels, wanted)
-    output = output or _free(picture.with_suffix(".vtok"))
-    _keep(picture, output)
+    selection = Selection.parse(fps, start, duration, max_frames, max_side)
+    output = output or _free(file.with_suffix(".vtok"))
+    _keep(file, output)
+    loaded = VisualTokenizer.from_pretrained(tokenizer)
+    grid, warnings = encode_file(loaded, file, wanted, selection, _shown)
     grid.save(output)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     print(
         f"{output}: {' x '.join(map(str, grid.shape))} ids of {grid.tokenizer}, {output.stat().st_size} bytes"
     )
@@ -64,25 +74,24 @@ def encode(
 def decode(
     tokens: Annotated[Path, typer.Argument(help="A token file.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: the file's name, .png.")
+        Path | None, typer.Option("--output", "-o", help="Default: the file's name, .png or .mp4.")
     ] = None,
     tokenizer: Annotated[
         str | None, typer.Option("--tokenizer", "-t", help="Default: the one named in the file.")
     ] = None,
     any_fingerprint: Annotated[bool, typer.Option(help="Decode ids that another tokenizer made.")] = False,
 ) -> None:
-    """Turn a token file back into a picture (.png, .webp or .jpg)."""
-    from vistok.grids import decode_grid
-    from vistok.media.image import format_of, write_image
+    """Turn a token file back into a picture (.png, .webp, .jpg) or a clip (.mp4, .webm, .gif, .webp)."""
+    from vistok.files import decode_file
     from vistok.tokenizer import VisualTokenizer
 
-    image_format = format_of(output) if output else "png"
     grid = TokenGrid.load(tokens)
-    output = output or _free(tokens.with_suffix(".png"))
+    output = output or _free(tokens.with_suffix(".png" if grid.kind == "image" else ".mp4"))
     _keep(tokens, output)
     loaded = VisualTokenizer.from_pretrained(tokenizer or grid.tokenizer)
-    output.write_bytes(write_image(decode_grid(loaded, grid, any_fingerprint), image_format))
-    print(f"{output}: {grid.pixels.height} x {grid.pixels.width} pixels")
+    decode_file(loaded, grid, output, any_fingerprint, _shown)
+    frames = f", {grid.pixels.frames} frames" if grid.pixels.frames else ""
+    print(f"{output}: {grid.pixels.height} x {grid.pixels.width} pixels{frames}")
 
 
 @app.command("list")
@@ -112,19 +121,23 @@ def train(
     config: Annotated[Path, typer.Argument(help="A TOML file; see recipes/.")],
     data: Annotated[Path, typer.Option(help="A folder or tar of pictures.")],
     output: Annotated[Path, typer.Option(help="Folder for the tokenizer, its checkpoints and its log.")],
+    clips: Annotated[
+        Path | None,
+        typer.Option(help="Clips, for a video tokenizer; others are made of the pictures."),
+    ] = None,
 ) -> None:
     """Train a tokenizer; started again on the same output, it goes on where it was."""
     from vistok.training.config import TrainingConfig
     from vistok.training.trainer import train as run
 
-    run(TrainingConfig.from_file(config), data, output)
+    run(TrainingConfig.from_file(config), data, output, clips)
 
 
 @app.command()
 def evaluate(
     tokenizer: Annotated[str, typer.Argument(help="A bundled name or a folder.")],
     data: Annotated[
-        list[Path], typer.Option(help="A folder or tar of pictures; may be given several times.")
+        list[Path], typer.Option(help="A folder or tar of pictures, or of clips; may be given several times.")
     ],
     picture: Annotated[
         Path | None, typer.Option(help="Write originals beside reconstructions to this PNG.")
@@ -137,6 +150,11 @@ def evaluate(
     from vistok.evaluation.command import evaluate as run
 
     run(tokenizer, data, picture, save)
+
+
+def _shown(frames: Iterable[np.ndarray], expected: float | None) -> Iterable[np.ndarray]:
+    """Show how far a clip is, where somebody watches."""
+    return track(frames, "frames", expected, console=Console(stderr=True), transient=True)
 
 
 def _free(default: Path) -> Path:

@@ -75,8 +75,9 @@ def measure(
 
 
 def bits_per_pixel(tokenizer: VisualTokenizer) -> float:
-    """Give the bits of one position's ids, over the pixels of that position."""
-    return tokenizer.codebooks * ceil(log2(tokenizer.vocabulary_size)) / tokenizer.factor**2
+    """Give the bits of one position's ids, over the pixels of that position (after the first of a clip)."""
+    pixels = tokenizer.factor**2 * tokenizer.temporal_factor
+    return tokenizer.codebooks * ceil(log2(tokenizer.vocabulary_size)) / pixels
 
 
 def side_by_side(results: list[PictureResult]) -> Image.Image:

@@ -23,15 +23,19 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """Pictures and how they are cut.
+    """Pictures and clips, and how they are cut.
 
     Attributes:
         crop: side of the square crops, in pixels; a multiple of the tokenizer's factor.
+        frames: of each clip that a video tokenizer is trained on; 1 and a multiple of its temporal factor.
+        real_clips: the share of them that is cut from clips, where there are any; others are made of photos.
         smallest_scale: pictures are shrunk by a random factor between this and 1 before the crop.
         workers: processes that decode, beside the one that trains.
     """
 
     crop: PositiveInt = 128
+    frames: PositiveInt = 17
+    real_clips: float = Field(default=0.4, ge=0, le=1)
     smallest_scale: float = Field(default=1.0, gt=0, le=1)
     workers: NonNegativeInt = 1
 

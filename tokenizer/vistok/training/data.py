@@ -1,4 +1,4 @@
-"""Random crops of the pictures in a folder or tar, decided by a seed and an index alone.
+"""Random crops of pictures, decided by a seed and an index alone.
 
 The sample with index `i` is the same in every run and process, which makes resuming exact: a run goes on
 at the index where it stopped.
@@ -7,6 +7,7 @@ at the index where it stopped.
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 import torch
@@ -45,7 +46,8 @@ class RandomCrops(Dataset[Tensor]):
         epoch, position = divmod(index, len(self.source))
         random = np.random.default_rng((self.seed, epoch, position))
         picture = Image.fromarray(self._readable(epoch, position))
-        return torch.from_numpy(self._cut(picture, random)).movedim(-1, 0)
+        cut = Cut.random(picture.size, self.config, random)
+        return torch.from_numpy(cut.of(picture)).movedim(-1, 0)
 
     def _readable(self, epoch: int, position: int) -> np.ndarray:
         """Decode the picture at a position of an epoch; after one that cannot be read comes the next."""
@@ -57,17 +59,33 @@ class RandomCrops(Dataset[Tensor]):
                 logger.warning("left out of training: %s", error)
         raise RuntimeError(f"{_TRIES} pictures in a row cannot be read")
 
-    def _cut(self, picture: Image.Image, random: np.random.Generator) -> np.ndarray:
-        """Shrink, crop and flip, reading no more of the picture than the crop needs."""
-        crop = self.config.crop
-        scale = random.uniform(self.config.smallest_scale, 1)
+
+@dataclass(frozen=True)
+class Cut:
+    """What is taken of pictures: a square of some side, brought to another, and mirrored or not."""
+
+    left: float
+    top: float
+    side: float
+    to_side: int
+    mirrored: bool
+
+    @classmethod
+    def random(cls, size: tuple[int, int], config: DataConfig, random: np.random.Generator) -> Self:
+        """Choose one for pictures of this width and height."""
+        scale = random.uniform(config.smallest_scale, 1)
         # A picture smaller than the crop is enlarged to fit it.
-        side = min(crop / scale, *picture.size)
-        left, top = (random.uniform(0, length - side) for length in picture.size)
-        if scale == 1 and side == crop:
-            box = (round(left), round(top), round(left) + crop, round(top) + crop)
-            cut = picture.crop(box)
+        side = min(config.crop / scale, *size)
+        left, top = (random.uniform(0, length - side) for length in size)
+        return cls(left, top, side, config.crop, random.random() < 0.5)
+
+    def of(self, picture: Image.Image) -> np.ndarray:
+        """Give uint8 `(h w 3)`, reading no more of the picture than it needs."""
+        if self.side == self.to_side:
+            left, top = round(self.left), round(self.top)
+            cut = picture.crop((left, top, left + self.to_side, top + self.to_side))
         else:
-            cut = picture.resize((crop, crop), Image.Resampling.LANCZOS, (left, top, left + side, top + side))
+            box = (self.left, self.top, self.left + self.side, self.top + self.side)
+            cut = picture.resize((self.to_side, self.to_side), Image.Resampling.LANCZOS, box)
         pixels = np.asarray(cut)
-        return np.array(pixels[:, ::-1] if random.random() < 0.5 else pixels, order="C")
+        return np.array(pixels[:, ::-1] if self.mirrored else pixels, order="C")

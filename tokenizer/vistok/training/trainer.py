@@ -1,18 +1,20 @@
 """The training loop: crops in, a `save_pretrained` folder out."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from vistok.evaluation.ssim import ssim
+from vistok.media.clips.folder import ClipFolder
 from vistok.media.sources import PictureSource
 from vistok.tokenizer import VisualTokenizer
+from vistok.training.clips import RandomClips
 from vistok.training.config import LossConfig, OptimizationConfig, TrainingConfig
 from vistok.training.data import RandomCrops
 from vistok.training.processes import Place, place, uses_bf16
@@ -20,26 +22,41 @@ from vistok.training.report import Report
 from vistok.training.state import TrainingState
 from vistok_protocol.errors import ErrorCode, VistokError
 
+Samples = Callable[[int], Dataset[Tensor]]
+"""So many samples, each decided by its index."""
+
 _CHECKPOINT = "training.pt"
 # Of a picture's squared error: 31 dB, above which a picture is not worth ever more.
 _LOG_FLOOR = 0.003
 
 
-def train(config: TrainingConfig, data: Path, output: Path) -> None:
+def train(config: TrainingConfig, data: Path, output: Path, clips: Path | None = None) -> None:
     """Train on the pictures in `data` (folder or tar) and save the tokenizer to `output`.
 
+    A video tokenizer is trained on clips that are made of the pictures, and on those in the folder `clips`.
     A checkpoint already in `output` is continued, with the same crops as an undisturbed run.
     """
-    source = PictureSource.open(data)
+    samples = _samples(config, PictureSource.open(data), ClipFolder.open(clips) if clips else None)
     with place() as here:
-        _train(config, source, output, here)
+        _train(config, samples, output, here)
 
 
-def _train(config: TrainingConfig, source: PictureSource, output: Path, here: Place) -> None:
+def _samples(config: TrainingConfig, pictures: PictureSource, clips: ClipFolder | None) -> Samples:
+    seed = config.optimization.seed
+    if config.tokenizer.kind == "video":
+        return lambda count: RandomClips(pictures, clips, config.data, seed, count)
+    if clips:
+        raise VistokError(
+            ErrorCode.INVALID_REQUEST, f"{config.tokenizer.name} is for pictures: expected no clips"
+        )
+    return lambda count: RandomCrops(pictures, config.data, seed, count)
+
+
+def _train(config: TrainingConfig, samples: Samples, output: Path, here: Place) -> None:
     torch.manual_seed(config.optimization.seed)
     state = _state(config, output, here)
     with _report(config, output, here, state) as report:
-        for pixels in _batches(config, source, here, state.step):
+        for pixels in _batches(config, samples, here, state.step):
             _step(config, here, state, pixels, report)
             if here.is_first and state.step % config.checkpoint_steps == 0:
                 state.save(output / _CHECKPOINT)
@@ -53,6 +70,12 @@ def _state(config: TrainingConfig, output: Path, here: Place) -> TrainingState:
         raise VistokError(
             ErrorCode.INVALID_REQUEST,
             f"expected data.crop to be a multiple of {tokenizer.factor}, got {config.data.crop}",
+        )
+    if tokenizer.kind == "video" and config.data.frames % tokenizer.temporal_factor != 1:
+        raise VistokError(
+            ErrorCode.INVALID_REQUEST,
+            f"expected data.frames to be 1 and a multiple of {tokenizer.temporal_factor}, "
+            f"got {config.data.frames}",
         )
     if config.start_from:
         _take_over(tokenizer, VisualTokenizer.from_pretrained(config.start_from))
@@ -76,10 +99,10 @@ def _report(
     return Report(output / "log", config.optimization.steps, state.tokenizer.vocabulary_size)
 
 
-def _batches(config: TrainingConfig, source: PictureSource, here: Place, first_step: int) -> Iterator[Tensor]:
-    """Yield this process's batches `(b 3 h w)` uint8 of all steps that are left."""
+def _batches(config: TrainingConfig, samples: Samples, here: Place, first_step: int) -> Iterator[Tensor]:
+    """Yield this process's batches `(b 3 [t] h w)` uint8 of all steps that are left."""
     batch, steps = config.optimization.batch_size, config.optimization.steps
-    crops = RandomCrops(source, config.data, config.optimization.seed, steps * batch * here.world_size)
+    crops = samples(steps * batch * here.world_size)
     starts = ((step * here.world_size + here.rank) * batch for step in range(first_step, steps))
     loader = DataLoader(
         crops,
@@ -93,18 +116,25 @@ def _batches(config: TrainingConfig, source: PictureSource, here: Place, first_s
 def _step(
     config: TrainingConfig, here: Place, state: TrainingState, crops: Tensor, report: Report | None
 ) -> None:
-    pixels = (crops.to(here.device).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+    pixels = crops.to(here.device).float() / 127.5 - 1
+    if pixels.ndim == 4:
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
     state.tokenizer.train()
     bf16 = uses_bf16(config.optimization.precision, here.device)
     with torch.autocast(here.device.type, torch.bfloat16, enabled=bf16):
         reconstruction, quantized = state.network(pixels)
-    reconstruction = reconstruction.float()
+    pixels, reconstruction = _pictures(pixels), _pictures(reconstruction.float())
     loss = _reconstruction_loss(config.loss, pixels, reconstruction) + quantized.loss
     learning_rate = _learning_rate(config.optimization, state.step)
     _update(state, loss, learning_rate, config.optimization.clip_norm)
     if report:
         squared_error = functional.mse_loss(reconstruction.detach(), pixels)
         report.add(state.step, loss.detach(), squared_error, quantized.ids, learning_rate)
+
+
+def _pictures(pixels: Tensor) -> Tensor:
+    """Take clips `(b c t h w)` apart into their frames `(b*t c h w)`."""
+    return pixels.movedim(2, 1).flatten(0, 1) if pixels.ndim == 5 else pixels
 
 
 def _update(state: TrainingState, loss: Tensor, learning_rate: float, clip_norm: float) -> None:
