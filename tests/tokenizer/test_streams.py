@@ -81,6 +81,23 @@ def test_pieces_of_ids_give_the_frames_of_the_whole(
     assert torch.equal(torch.cat(parts, dim=2), tiny_video_tokenizer.decode(ids))
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_stream_goes_on_elsewhere(count: int, tmp_path: Path) -> None:
+    """In another process, say, with a tokenizer of its own: the past is all that it needs."""
+    here, there = tiny_video_tokenizer_of(), tiny_video_tokenizer_of()
+    whole = clip(13, count=count)
+    begun = here.stream_encoder()
+    ids = [begun.push(whole[:, :, :5])]
+    torch.save(begun.past, tmp_path / "past")
+    goes_on = there.stream_encoder(torch.load(tmp_path / "past"))
+    ids += [goes_on.push(whole[:, :, 5:]), goes_on.finish()]
+    assert torch.equal(torch.cat(ids, dim=1), here.encode(whole))
+    first = here.stream_decoder()
+    frames = [first.push(ids[0])]
+    frames.append(there.stream_decoder(first.past).push(torch.cat(ids[1:], dim=1)))
+    assert torch.equal(torch.cat(frames, dim=2), here.decode(here.encode(whole)))
+
+
 def test_pieces_are_what_the_network_gives_for_the_whole(tiny_video_tokenizer: VisualTokenizer) -> None:
     """The networks, which training runs over whole clips, and streams agree."""
     whole = clip(33)

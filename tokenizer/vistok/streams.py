@@ -7,7 +7,7 @@ the last bit. A tokenizer's own `encode` and `decode` are streams of one piece.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,15 +26,18 @@ if TYPE_CHECKING:
 class StreamEncoder:
     """Frames to ids, each as soon as its last frame has come.
 
+    Args:
+        past: another stream's, when whole groups had come to it: this one goes on from there.
+
     Attributes:
-        frames: how many have come.
+        frames: how many have come to this stream.
     """
 
-    def __init__(self, tokenizer: VisualTokenizer) -> None:
+    def __init__(self, tokenizer: VisualTokenizer, past: Sequence[Tensor] = ()) -> None:
         self.frames = 0
         self._tokenizer = tokenizer
         self._autoencoder = causal_autoencoder(tokenizer)
-        self._clips = _Clips(tokenizer.batch_invariant)
+        self._clips = _Clips(tokenizer, past)
         self._waiting: Tensor | None = None
         self._none: Tensor
         self._is_finished = False
@@ -56,6 +59,11 @@ class StreamEncoder:
         if self._waiting is not None:
             frames = torch.cat((self._waiting, frames), dim=2)
         return self._ids(frames)
+
+    @property
+    def past(self) -> list[Tensor]:
+        """What is remembered of the whole groups that have come, each tensor `(b ...)`: a bounded number."""
+        return self._clips.past
 
     @torch.inference_mode()
     def finish(self) -> Tensor:
@@ -86,12 +94,21 @@ class StreamEncoder:
 
 
 class StreamDecoder:
-    """Ids to frames: one for the first latent frame of a clip, four for each after it."""
+    """Ids to frames: one for the first latent frame of a clip, four for each after it.
 
-    def __init__(self, tokenizer: VisualTokenizer) -> None:
+    Args:
+        past: another stream's: this one goes on from there.
+    """
+
+    def __init__(self, tokenizer: VisualTokenizer, past: Sequence[Tensor] = ()) -> None:
         self._tokenizer = tokenizer
         self._autoencoder = causal_autoencoder(tokenizer)
-        self._clips = _Clips(tokenizer.batch_invariant)
+        self._clips = _Clips(tokenizer, past)
+
+    @property
+    def past(self) -> list[Tensor]:
+        """What is remembered of the ids that have come, each tensor `(b ...)`: a bounded number."""
+        return self._clips.past
 
     @torch.inference_mode()
     def push(self, ids: Tensor) -> Tensor:
@@ -111,10 +128,16 @@ class StreamDecoder:
 class _Clips:
     """The memories of the clips that come together: each its own where their company must not matter."""
 
-    def __init__(self, batch_invariant: bool) -> None:
-        self._batch_invariant = batch_invariant
-        self._memories: list[Memory] = []
+    def __init__(self, tokenizer: VisualTokenizer, past: Sequence[Tensor]) -> None:
+        self._batch_invariant = tokenizer.batch_invariant
+        parts = [self._split(tensor.to(tokenizer.device)) for tensor in past]
+        self._memories = [Memory(of_clip) for of_clip in zip(*parts, strict=True)]
         self._form: tuple[int, torch.Size] | None = None
+
+    @property
+    def past(self) -> list[Tensor]:
+        """What all memories hold."""
+        return [torch.cat(layers) for layers in zip(*(memory.past for memory in self._memories), strict=True)]
 
     @property
     def are_fresh(self) -> bool:
@@ -133,9 +156,12 @@ class _Clips:
 
     def run(self, network: Callable[[Tensor, Memory], Tensor], pieces: Tensor) -> Tensor:
         """Run a network on the next piece of every clip."""
-        parts = pieces.split(1 if self._batch_invariant else len(pieces))
+        parts = self._split(pieces)
         self._memories = self._memories or [Memory() for _ in parts]
         return torch.cat([network(part, memory) for part, memory in zip(parts, self._memories, strict=True)])
+
+    def _split(self, clips: Tensor) -> Sequence[Tensor]:
+        return clips.split(1 if self._batch_invariant else len(clips))
 
 
 def causal_autoencoder(tokenizer: VisualTokenizer) -> CausalAutoencoder:

@@ -1,6 +1,6 @@
 """The tokenizer: an autoencoder, a quantizer between its halves, and the pixel convention [-1, 1]."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -176,13 +176,19 @@ class VisualTokenizer(nn.Module):
         self._check_ids(ids)
         return torch.cat(list(self._in_parts(self._pictures, ids.long())))
 
-    def stream_encoder(self) -> StreamEncoder:
-        """Begin a clip whose frames come in pieces; INVALID_REQUEST when this is for pictures."""
-        return StreamEncoder(self)
+    def stream_encoder(self, past: Sequence[Tensor] = ()) -> StreamEncoder:
+        """Begin a clip whose frames come in pieces, or go on after the `past` of another stream.
 
-    def stream_decoder(self) -> StreamDecoder:
-        """Begin a clip whose ids come in pieces; INVALID_REQUEST when this is for pictures."""
-        return StreamDecoder(self)
+        Raises INVALID_REQUEST when this is for pictures.
+        """
+        return StreamEncoder(self, past)
+
+    def stream_decoder(self, past: Sequence[Tensor] = ()) -> StreamDecoder:
+        """Begin a clip whose ids come in pieces, or go on after the `past` of another stream.
+
+        Raises INVALID_REQUEST when this is for pictures.
+        """
+        return StreamDecoder(self, past)
 
     @torch.inference_mode()
     def quantize(self, features: Tensor) -> Tensor:

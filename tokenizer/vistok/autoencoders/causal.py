@@ -138,7 +138,7 @@ class CausalBlock(ResidualBlock):
 
     def forward(self, frames: Tensor, memory: Memory) -> Tensor:  # type: ignore[override]
         """Keep the shape `(b t h w c)`."""
-        joined = memory.join(self, _one_by_one(self.spread, frames), _TAPS - 1)
+        joined = memory.join(_one_by_one(self.spread, frames), _TAPS - 1)
         count = frames.shape[1]
         mixed = joined[:, :count] * self.taps[0]
         for age in range(1, _TAPS):
@@ -180,7 +180,7 @@ def _run(network: Callable[[Tensor, Memory], Tensor], clip: Tensor, memory: Memo
     """Bring `(b c t h w)` through a network of `(b t h w c)`, and count it as having come."""
     memory = Memory() if memory is None else memory
     result = network(clip.movedim(1, -1), memory)
-    memory.is_fresh = False
+    memory.end_piece()
     return result.movedim(-1, 1)
 
 

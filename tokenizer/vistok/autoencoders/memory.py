@@ -1,7 +1,9 @@
 """What a causal network remembers of a clip between two pieces of it."""
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Memory:
@@ -10,17 +12,34 @@ class Memory:
     Before a clip stand copies of its first frame: to a causal network, a picture is a clip that stands still.
 
     Attributes:
-        is_fresh: whether no frame has come yet.
+        past: for each layer that remembers, in their order, its last frames `(b t ...)`; empty before a clip.
+            All that is needed to go on elsewhere.
     """
 
-    def __init__(self) -> None:
-        self.is_fresh = True
-        self._past: dict[nn.Module, Tensor] = {}
+    def __init__(self, past: Sequence[Tensor] = ()) -> None:
+        self.past = list(past)
+        self._seen: list[Tensor] = []
 
-    def join(self, layer: nn.Module, frames: Tensor, count: int) -> Tensor:
-        """Put the `count` frames that the layer saw last before these, `(b t ...)` to `(b count+t ...)`."""
-        past = frames[:, :1].expand(-1, count, *frames.shape[2:]) if self.is_fresh else self._past[layer]
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no piece has come yet."""
+        return not self.past
+
+    def join(self, frames: Tensor, count: int) -> Tensor:
+        """Put the `count` frames that this layer saw last before these, `(b t ...)` to `(b count+t ...)`.
+
+        Layers are told apart by their order.
+        """
+        past = (
+            frames[:, :1].expand(-1, count, *frames.shape[2:])
+            if self.is_fresh
+            else self.past[len(self._seen)]
+        )
         joined = torch.cat((past, frames), dim=1)
         # A copy: a view would keep all of these frames.
-        self._past[layer] = joined[:, -count:].clone()
+        self._seen.append(joined[:, -count:].clone())
         return joined
+
+    def end_piece(self) -> None:
+        """Turn to the next piece: all layers have seen this one."""
+        self.past, self._seen = self._seen, []
