@@ -17,6 +17,12 @@ QUANTIZERS = {
         type="VectorQuantize", arguments={"dim": 3, "codebook_size": 32, "use_cosine_sim": True}
     ),
 }
+# With several ids for each position.
+SEVERAL = {
+    "ResidualFSQ": QuantizerConfig(
+        type="ResidualFSQ", arguments={"levels": [5, 4, 3], "num_quantizers": 2, "dim": 3}
+    ),
+}
 
 
 def tiny_config(family: str = "FSQ") -> TokenizerConfig:
@@ -28,7 +34,8 @@ def tiny_video_tokenizer_of(family: str = "FSQ") -> VisualTokenizer:
     sizes = CausalConfig(
         type="causal", latent_dim=3, widths=(8, 16), encoder_blocks=(1, 1, 1, 1), decoder_blocks=(1, 1, 1, 1)
     )
-    config = TokenizerConfig(name="tiny", kind="video", autoencoder=sizes, quantizer=QUANTIZERS[family])
+    quantizer = (QUANTIZERS | SEVERAL)[family]
+    config = TokenizerConfig(name="tiny", kind="video", autoencoder=sizes, quantizer=quantizer)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         tokenizer = VisualTokenizer(config)

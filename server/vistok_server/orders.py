@@ -10,7 +10,7 @@ from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.tokens import PixelSize
 from vistok_server.shared_memory import Shared
 
-Operation = Literal["encode", "reconstruct", "decode", "quantize", "lookup"]
+Operation = Literal["encode", "reconstruct", "decode", "encode_piece", "decode_piece", "quantize", "lookup"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,33 @@ class Decode:
     size: PixelSize
     answer_type: str
     operation: Literal["decode"] = "decode"
+
+
+@dataclass(frozen=True, eq=False)
+class OfPiece:
+    """What an order about a piece of a clip says of what went before."""
+
+    past: list[Shared]
+    """What the order for the piece before gave as its `past`; empty for the first piece."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodePiece(OfPiece):
+    """Frames to their ids; answered with `EncodedPiece`."""
+
+    frames: Shared
+    """`(t H W 3)` uint8, fitted; whole groups of frames, but for the last piece."""
+    is_last: bool
+    operation: Literal["encode_piece"] = "encode_piece"
+
+
+@dataclass(frozen=True, eq=False)
+class DecodePiece(OfPiece):
+    """Ids that were checked, to their frames; answered with `DecodedPiece`."""
+
+    ids: Shared
+    """`(t h w [k])` int64."""
+    operation: Literal["decode_piece"] = "decode_piece"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +129,26 @@ class Reconstructed:
 
 
 @dataclass(frozen=True, eq=False)
+class EncodedPiece:
+    """The ids of a piece of a clip, and what the next piece needs to know."""
+
+    ids: Shared
+    """`(t h w [k])` int64."""
+    past: list[Shared]
+    kind: Literal["encoded_piece"] = "encoded_piece"
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedPiece:
+    """The frames of a piece of a clip, and what the next piece needs to know."""
+
+    frames: Shared
+    """`(t H W 3)` uint8, with their padding, and with frames that were repeated at the end."""
+    past: list[Shared]
+    kind: Literal["decoded_piece"] = "decoded_piece"
+
+
+@dataclass(frozen=True, eq=False)
 class Computed:
     """What the quantizer alone gave."""
 
@@ -128,6 +175,9 @@ class Failed:
         return VistokError(self.code, self.detail)
 
 
-Order = Annotated[Encode | Reconstruct | Decode | Quantize | Lookup, Field(discriminator="operation")]
-Result = Encoded | Written | Reconstructed | Computed
+Order = Annotated[
+    Encode | Reconstruct | Decode | EncodePiece | DecodePiece | Quantize | Lookup,
+    Field(discriminator="operation"),
+]
+Result = Encoded | Written | Reconstructed | EncodedPiece | DecodedPiece | Computed
 Outcome = Annotated[Result | Failed, Field(discriminator="kind")]

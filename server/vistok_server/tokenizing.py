@@ -15,8 +15,10 @@ from vistok_server.jobs import Sender
 from vistok_server.orders import (
     Computed,
     Decode,
+    DecodedPiece,
     Encode,
     Encoded,
+    EncodedPiece,
     Lookup,
     Order,
     Quantize,
@@ -27,7 +29,7 @@ from vistok_server.orders import (
 from vistok_server.parts import Part
 from vistok_server.sizes import Expected, expect
 
-Answer = TypeVar("Answer", Encoded, Written, Reconstructed, Computed)
+Answer = TypeVar("Answer", Encoded, Written, Reconstructed, EncodedPiece, DecodedPiece, Computed)
 
 
 @dataclass(frozen=True)
@@ -42,38 +44,39 @@ class Tokenizing:
         """Give the grid of a picture."""
         order = Encode(_array_of(part), part.media_type, fit)
         expected = self._expect(part, fit)
-        encoded = await self._done(Encoded, order, expected.shape, expected.pixels)
+        encoded = await self.done(Encoded, order, expected.shape, expected.pixels)
         self.engine.metrics.vocabulary.add(self.tokenizer, encoded.ids)
         return make_grid(self.tokenizer, encoded.ids, encoded.size)
 
     async def decode(self, grid: TokenGrid, answer_type: str) -> bytes:
         """Give the picture of a grid that was checked, written as this media type."""
         shape = tuple(side * self.tokenizer.factor for side in grid.shape)
-        written = await self._done(Written, Decode(grid.ids, grid.pixels, answer_type), shape)
+        written = await self.done(Written, Decode(grid.ids, grid.pixels, answer_type), shape)
         return written.content.tobytes()
 
     async def reconstruct(self, part: Part, fit: Fit, answer_type: str) -> Reconstructed:
         """Give a picture after a round trip, written as this media type."""
         order = Reconstruct(_array_of(part), part.media_type, fit, answer_type)
         expected = self._expect(part, fit)
-        return await self._done(Reconstructed, order, expected.shape, expected.pixels)
+        return await self.done(Reconstructed, order, expected.shape, expected.pixels)
 
     async def quantize(self, features: np.ndarray) -> np.ndarray:
         """Give the ids `(b h w [k])` of feature maps `(b d h w)`."""
         sides = (side * self.tokenizer.factor for side in features.shape[2:])
-        return (await self._done(Computed, Quantize(features), (features.shape[0], *sides))).values
+        return (await self.done(Computed, Quantize(features), (features.shape[0], *sides))).values
 
     async def look_up(self, ids: np.ndarray) -> np.ndarray:
         """Give the codes `(b d h w)` of ids `(b h w [k])` that were checked."""
         sides = (side * self.tokenizer.factor for side in ids.shape[1:3])
-        return (await self._done(Computed, Lookup(ids), (ids.shape[0], *sides))).values
+        return (await self.done(Computed, Lookup(ids), (ids.shape[0], *sides))).values
 
     def _expect(self, part: Part, fit: Fit) -> Expected:
         return expect(part, fit, self.tokenizer.factor, self.engine.settings)
 
-    async def _done(
+    async def done(
         self, kind: type[Answer], order: Order, shape: tuple[int, ...], pixels: int | None = None
     ) -> Answer:
+        """Have an order done whose pixels have this shape; `pixels` is what it costs, if that is more."""
         pixels = math.prod(shape) if pixels is None else pixels
         done = await self.engine.run(self.sender, self.tokenizer.name, order, shape, pixels)
         assert isinstance(done, kind)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.conftest import QUANTIZERS, tiny_video_tokenizer_of
+from tests.conftest import QUANTIZERS, SEVERAL, tiny_video_tokenizer_of
 from vistok import VisualTokenizer
 from vistok_protocol.errors import ErrorCode, VistokError
 
@@ -81,11 +81,13 @@ def test_pieces_of_ids_give_the_frames_of_the_whole(
     assert torch.equal(torch.cat(parts, dim=2), tiny_video_tokenizer.decode(ids))
 
 
+@pytest.mark.parametrize("family", [*QUANTIZERS, *SEVERAL])
+@pytest.mark.parametrize("frames", [7, 13])
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_stream_goes_on_elsewhere(count: int, tmp_path: Path) -> None:
+def test_a_stream_goes_on_elsewhere(count: int, frames: int, family: str, tmp_path: Path) -> None:
     """In another process, say, with a tokenizer of its own: the past is all that it needs."""
-    here, there = tiny_video_tokenizer_of(), tiny_video_tokenizer_of()
-    whole = clip(13, count=count)
+    here, there = tiny_video_tokenizer_of(family), tiny_video_tokenizer_of(family)
+    whole = clip(frames, count=count)
     begun = here.stream_encoder()
     ids = [begun.push(whole[:, :, :5])]
     torch.save(begun.past, tmp_path / "past")

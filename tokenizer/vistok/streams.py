@@ -39,7 +39,6 @@ class StreamEncoder:
         self._autoencoder = causal_autoencoder(tokenizer)
         self._clips = _Clips(tokenizer, past)
         self._waiting: Tensor | None = None
-        self._none: Tensor
         self._is_finished = False
 
     @torch.inference_mode()
@@ -89,8 +88,12 @@ class StreamEncoder:
             found.append(self._tokenizer.quantizer.ids_of_map(features))
         # A copy: a view would keep all frames that have come.
         self._waiting = frames.clone()
-        self._none = found[0][:, :0] if found else self._none
-        return torch.cat((self._none, *found), dim=1)
+        return torch.cat((self._no_ids(frames), *found), dim=1)
+
+    def _no_ids(self, frames: Tensor) -> Tensor:
+        rows, columns = (side // self._tokenizer.factor for side in frames.shape[-2:])
+        codebooks = (self._tokenizer.codebooks,) if self._tokenizer.codebooks > 1 else ()
+        return frames.new_empty((len(frames), 0, rows, columns, *codebooks), dtype=torch.int64)
 
 
 class StreamDecoder:

@@ -43,6 +43,12 @@ class Attempts:
             logger.warning("%s failed: %r", self._what, error)
             return Failed(*self._reason(error))
 
+    def affordable(self, pixels: int, function: Callable[..., Result], *arguments: object) -> Result | Failed:
+        """Call a function that works on so many pixels at once, if there is memory for them."""
+        if pixels > self._affordable_pixels:
+            return Failed(ErrorCode.TOO_LARGE, self._too_large(pixels))
+        return self.one(function, *arguments)
+
     def joined(
         self, run: Callable[[np.ndarray], np.ndarray], arrays: Sequence[np.ndarray], pixels_of_item: int
     ) -> list[np.ndarray | Failed]:

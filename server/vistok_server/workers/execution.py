@@ -17,10 +17,13 @@ from vistok_protocol import media_types
 from vistok_server.orders import (
     Computed,
     Decode,
+    DecodePiece,
     Encoded,
+    EncodePiece,
     Failed,
     OfArray,
     OfPicture,
+    OfPiece,
     Order,
     Outcome,
     Quantize,
@@ -34,6 +37,7 @@ from vistok_server.workers.attempts import Attempts
 from vistok_server.workers.media import read_fitting, write_picture
 from vistok_server.workers.media_threads import MediaThreads
 from vistok_server.workers.memory import affordable_pixels
+from vistok_server.workers.pieces import decode_piece, encode_piece
 from vistok_server.workers.worker import Batch, Outcomes
 
 
@@ -67,10 +71,11 @@ class Executor:
         From then on it is known how many pixels of each there is memory for.
         """
         for tokenizer in self._tokenizers.values():
-            side = 2 * tokenizer.factor
-            body = write_picture(np.zeros((side, side, 3), np.uint8), media_types.JPEG)
-            order = Reconstruct(np.frombuffer(body, np.uint8), media_types.JPEG, Fit(), media_types.PNG)
-            self.execute(Batch(tokenizer.name, [order]))
+            picture = np.zeros((2 * tokenizer.factor, 2 * tokenizer.factor, 3), np.uint8)
+            if tokenizer.kind == "image":
+                body = np.frombuffer(write_picture(picture, media_types.JPEG), np.uint8)
+                order = Reconstruct(body, media_types.JPEG, Fit(), media_types.PNG)
+                self.execute(Batch(tokenizer.name, [order]))
             tokenizer.describe()  # its fingerprint reads all weights
         for name, tokenizer in self._tokenizers.items():
             self._affordable_pixels[name] = affordable_pixels(tokenizer, self._settings.max_batch_bytes)
@@ -104,6 +109,8 @@ class _Execution:
                 return self._pictures(cast("Sequence[OfPicture]", orders))
             case Decode():
                 return self._decoded(cast("Sequence[Decode]", orders))
+            case OfPiece():
+                return [self._piece(cast("EncodePiece | DecodePiece", order)) for order in orders]
             case OfArray():
                 return self._computed(cast("Sequence[OfArray]", orders))
 
@@ -163,6 +170,13 @@ class _Execution:
     def _shown(self, done: tuple[Decode, np.ndarray | Failed]) -> Outcome:
         order, picture = done
         return picture if isinstance(picture, Failed) else self._attempts.one(_write, order, picture[0])
+
+    def _piece(self, order: EncodePiece | DecodePiece) -> Outcome:
+        if isinstance(order, EncodePiece):
+            rows, columns = order.frames.shape[1:3]
+            return self._attempts.affordable(rows * columns, encode_piece, self._tokenizer, order)
+        rows, columns = (side * self._tokenizer.factor for side in order.ids.shape[1:3])
+        return self._attempts.affordable(rows * columns, decode_piece, self._tokenizer, order)
 
     def _computed(self, orders: Sequence[OfArray]) -> list[Outcome]:
         run = self._quantize if isinstance(orders[0], Quantize) else self._look_up

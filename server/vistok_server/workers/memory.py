@@ -13,13 +13,18 @@ from vistok_server.settings import MEBIBYTE
 
 # Of the picture that is measured: large enough that what does not grow with it is little beside the rest.
 _SIDE = 256
+# Of the clip that is measured: as long as a piece of a clip, so that all its frames count.
+_CLIP_SIDE, _CLIP_FRAMES = 128, 17
 # Of what is free on an accelerator once all models are loaded; the rest is for what libraries take unasked.
 _SHARE_OF_FREE = 0.8
 _ON_A_PROCESSOR = 4096 * MEBIBYTE
 
 
 def affordable_pixels(tokenizer: VisualTokenizer, max_bytes: int | None) -> int:
-    """Give how many pixels the tokenizer can encode or decode at once, in so many bytes if they are given."""
+    """Give how many pixels the tokenizer can encode or decode at once, in so many bytes if they are given.
+
+    Of a clip these are the pixels of one frame.
+    """
     return int((max_bytes or _free_bytes(tokenizer.device)) / _bytes_per_pixel(tokenizer))
 
 
@@ -30,9 +35,11 @@ def _free_bytes(device: torch.device) -> float:
 
 
 def _bytes_per_pixel(tokenizer: VisualTokenizer) -> float:
-    side = -(-_SIDE // tokenizer.factor) * tokenizer.factor
+    of_clips = tokenizer.kind == "video"
+    side = -(-(_CLIP_SIDE if of_clips else _SIDE) // tokenizer.factor) * tokenizer.factor
+    frames = (_CLIP_FRAMES,) if of_clips else ()
     with PeakMemory() as encoding:
-        ids = tokenizer.encode(torch.zeros(1, 3, side, side))
+        ids = tokenizer.encode(torch.zeros(1, 3, *frames, side, side))
     with PeakMemory() as decoding:
         tokenizer.decode(ids)
     return max(encoding.peak, decoding.peak) / side**2
