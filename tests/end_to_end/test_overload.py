@@ -109,14 +109,14 @@ async def test_ten_times_the_load_is_answered_in_time_or_refused_at_once(tiny_fo
     settings = ONE_WORKER | {"VISTOK_MAX_QUEUE": "64"}
     with started("--tokenizer", str(tiny_folder), "--device", "cpu", **settings) as service:
         load = min(OVERLOAD * await pace_of(service, body), MOST_CALLS_PER_SECOND)
-        answers, memory = await overloaded(service, body, load)
+        answers, memory, lateness = await overloaded(service, body, load)
         assert (await Caller(service, body).answer()).status == 200
     assert {answer.status for answer in answers} <= {200, 429, 504}
     accepted = sorted(answer.seconds for answer in answers if answer.status == 200)
     refused = [answer for answer in answers if answer.status == 429]
-    assert accepted[int(0.99 * len(accepted))] < 1.1 * DEADLINE_SECONDS
+    assert accepted[int(0.99 * len(accepted))] < 1.1 * DEADLINE_SECONDS + lateness
     assert all(answer.retry_after is not None and int(answer.retry_after) >= 1 for answer in refused)
-    assert statistics.median(answer.seconds for answer in refused) < REFUSED_SECONDS
+    assert statistics.median(answer.seconds for answer in refused) < REFUSED_SECONDS + lateness
     assert max(memory) < 1.3 * memory[0]
 
 
@@ -134,8 +134,14 @@ async def pace_of(service: Service, body: bytes) -> float:
     return count / (time.monotonic() - start)
 
 
-async def overloaded(service: Service, body: bytes, per_second: float) -> tuple[list[Answer], list[int]]:
-    """Call at this rate whatever comes back; give the answers, and the memory from when it has settled."""
+async def overloaded(
+    service: Service, body: bytes, per_second: float
+) -> tuple[list[Answer], list[int], float]:
+    """Call at this rate whatever comes back; give the answers, and the memory from when it has settled.
+
+    And by how many seconds this process was late itself, where others have the processors.
+    """
+    lateness = 0.0
     milliseconds = str(int(1000 * DEADLINE_SECONDS))
     memory: list[int] = []
     start = time.monotonic()
@@ -143,8 +149,9 @@ async def overloaded(service: Service, body: bytes, per_second: float) -> tuple[
         calls = []
         for number in range(int(per_second * OVERLOAD_SECONDS)):
             await asyncio.sleep(start + number / per_second - time.monotonic())
+            lateness = max(lateness, time.monotonic() - start - number / per_second)
             caller = Caller(service, body, **{"X-Timeout-Ms": milliseconds})
             calls.append(group.create_task(caller.answer()))
             if number / per_second > SETTLED_SECONDS + len(memory):
                 memory.append(resident_kibibytes(service.process.pid))
-    return [call.result() for call in calls], memory
+    return [call.result() for call in calls], memory, lateness
