@@ -25,7 +25,7 @@ def is_multipart(request: Request) -> bool:
 
 async def read_part(request: Request, max_bytes: int, count: Count) -> Part:
     """Read a raw body; EMPTY_BODY, TOO_LARGE (nothing is read past the limit), and what counting raises."""
-    data = b"".join([chunk async for chunk in _limited_stream(request, max_bytes, count)])
+    data = b"".join([chunk async for chunk in limited_stream(request, max_bytes, count)])
     if not data:
         raise VistokError(ErrorCode.EMPTY_BODY, "the body is empty: zero bytes came")
     return Part(data, media_type_of(request.headers.get("content-type")))
@@ -39,7 +39,7 @@ async def read_parts(request: Request, max_bytes: int, max_files: int, count: Co
     """
 
     async def whole_stream() -> AsyncGenerator[bytes, None]:
-        async for chunk in _limited_stream(request, max_bytes, count):
+        async for chunk in limited_stream(request, max_bytes, count):
             yield chunk
         if parser.begun and not parser.complete:
             raise VistokError(
@@ -77,7 +77,8 @@ class _Parser(MultiPartParser):
         super().on_end()
 
 
-async def _limited_stream(request: Request, max_bytes: int, count: Count) -> AsyncGenerator[bytes, None]:
+async def limited_stream(request: Request, max_bytes: int, count: Count) -> AsyncGenerator[bytes, None]:
+    """Read a body piece by piece; TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, and what counting raises."""
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise VistokError(

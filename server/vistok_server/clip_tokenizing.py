@@ -22,13 +22,21 @@ Piece = tuple[np.ndarray, bool]
 
 
 @dataclass(frozen=True)
+class EncodedFrames:
+    """The ids `(t h w [k])` of a piece, and the number of frames that they stand for."""
+
+    ids: np.ndarray
+    frames: int
+
+
+@dataclass(frozen=True)
 class ClipTokenizing:
     """Gives the orders of one clip at a time."""
 
     work: Tokenizing
 
-    async def encode(self, frames: AsyncIterator[np.ndarray]) -> AsyncGenerator[np.ndarray]:
-        """Give the ids `(t h w [k])` of fitted frames, uint8 `(H W 3)`, as pieces of the clip are done."""
+    async def encode(self, frames: AsyncIterator[np.ndarray]) -> AsyncGenerator[EncodedFrames]:
+        """Give the ids of fitted frames, uint8 `(H W 3)`, as pieces of the clip are done."""
         past: list[np.ndarray] = []
         size = _LATENTS * self.work.tokenizer.temporal_factor
         async with aclosing(_ahead(_grouped(frames, size))) as pieces:
@@ -37,7 +45,7 @@ class ClipTokenizing:
                 done = await self.work.done(EncodedPiece, order, piece.shape[:3])
                 past = done.past
                 self.work.engine.metrics.vocabulary.add(self.work.tokenizer, done.ids)
-                yield done.ids
+                yield EncodedFrames(done.ids, len(piece))
 
     async def decode(self, ids: np.ndarray, frames: int) -> AsyncGenerator[np.ndarray]:
         """Give the frames `(t H W 3)` uint8 of ids `(t h w [k])` that were checked, as pieces are done.

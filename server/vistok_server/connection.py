@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
+from vistok_server.patience import Patience
 from vistok_server.problems import problem_response
 from vistok_server.tracing import Trace
 
@@ -84,7 +85,8 @@ class Attendance:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        seconds = min(self._timeout_seconds, _seconds_wanted(Headers(scope=scope)))
+        wanted = _seconds_wanted(Headers(scope=scope))
+        seconds = min(self._timeout_seconds, wanted)
         scope["state"]["deadline"] = time.monotonic() + seconds
         answer = _Answer(send, {})
         caller = _Caller(receive, answer)
@@ -92,6 +94,7 @@ class Attendance:
             caller.watch()
         try:
             async with asyncio.timeout(seconds) as time_left:
+                scope["state"]["patience"] = Patience(time_left, seconds, math.isinf(wanted))
                 await self._app(scope, caller.receive, answer.send)
         except asyncio.CancelledError:
             if not caller.has_left:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TypeVar
 
 from vistok_protocol.errors import ErrorCode, VistokError
@@ -49,6 +49,7 @@ class Engine:
         self.bodies = ByteBudget(settings.max_waiting_bytes)
         self._uploads: set[asyncio.Timeout] = set()
         self._places = Places(settings.max_queue, settings.max_items_per_caller)
+        self._clips = Places(settings.max_clips, None)
         self._pace = Pace()
         self.keys = KeyRing(settings.api_keys)
         self.admin_keys = KeyRing(settings.admin_keys)
@@ -150,6 +151,10 @@ class Engine:
         finally:
             if not self._places.taken:
                 self._empty.set()
+
+    def admit_clip(self, sender: Sender) -> AbstractContextManager[None]:
+        """Hold one of the places for clips, or refuse with OVERLOADED: each has a process that decodes it."""
+        return self._clips.hold(sender.identity, 1)
 
     @asynccontextmanager
     async def uploading(self) -> AsyncIterator[None]:

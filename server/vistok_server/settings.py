@@ -66,6 +66,14 @@ class Settings(BaseSettings):
     of what an accelerator has free, and 4 GiB on a processor. Above it: split, or refused."""
     max_queue: int = Field(default=256, ge=1)
     """The most items (pictures, grids) in the house at once, waiting or in work; above it: 429."""
+    max_clips: int = Field(default=16, ge=1)
+    """The most clips that are decoded at once, each by a process of its own; above it: 429."""
+    max_clip_bytes: int = Field(default=512 * MEBIBYTE, ge=1)
+    """The largest clip that is answered with one grid."""
+    max_clip_seconds: int = Field(default=300, ge=1)
+    """The longest clip that is answered with one grid; one answered piece by piece may be of any length."""
+    max_clip_frames: int = Field(default=20_000, ge=1)
+    """The most frames of a clip that is answered with one grid."""
     max_waiting_bytes: int = Field(default=1024 * MEBIBYTE, ge=1)
     """The most bytes of bodies in the house at once, arriving or waiting; above it: 429."""
     max_waiting_pixels: int = Field(default=1_000_000_000, ge=1)

@@ -48,7 +48,7 @@ async def given(frames: list[np.ndarray], taken: list[int] | None = None) -> Asy
 async def test_a_clip_has_the_ids_of_the_library(
     engine: Engine, tiny_video_tokenizer: VisualTokenizer, count: int
 ) -> None:
-    pieces = [piece async for piece in clips_of(engine).encode(given(FRAMES[:count]))]
+    pieces = [piece.ids async for piece in clips_of(engine).encode(given(FRAMES[:count]))]
     grid = encode_clip(tiny_video_tokenizer, FRAMES[:count])
     assert np.array_equal(np.concatenate(pieces), grid.ids)
     shown = [piece async for piece in clips_of(engine).decode(grid.ids, count)]
@@ -62,7 +62,7 @@ async def test_a_worker_that_dies_in_the_middle_costs_no_clip(
     (supervisor,) = engine._supervisors
     pieces = []
     async for piece in clips_of(engine).encode(given(FRAMES)):
-        pieces.append(piece)
+        pieces.append(piece.ids)
         if len(pieces) == 2:
             os.kill(supervisor._worker.process_id, signal.SIGKILL)
     assert np.array_equal(np.concatenate(pieces), encode_clip(tiny_video_tokenizer, FRAMES).ids)
@@ -71,7 +71,7 @@ async def test_a_worker_that_dies_in_the_middle_costs_no_clip(
 async def test_frames_are_fetched_no_further_than_they_are_wanted(engine: Engine) -> None:
     taken: list[int] = []
     async with aclosing(clips_of(engine).encode(given(FRAMES * 5, taken))) as ids:
-        assert (await anext(ids)).shape == (1, 3, 5)
+        assert (await anext(ids)).ids.shape == (1, 3, 5)
         await anext(ids)
         # Of the piece that was done, and of the next one.
         assert len(taken) <= 1 + 2 * 16 + 16

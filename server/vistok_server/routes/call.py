@@ -4,9 +4,10 @@ The calls that tokenize read their requests by this instead of by FastAPI's depe
 each of them more than everything else that the serving process does for it.
 """
 
-from collections.abc import Callable, Coroutine
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -17,15 +18,17 @@ from starlette.responses import Response
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import TokenizerInfo
-from vistok_server.bodies import Count, read_part, read_parts
+from vistok_server.bodies import Count, limited_stream, read_part, read_parts
 from vistok_server.engine import Engine
 from vistok_server.jobs import Sender
 from vistok_server.negotiation import choose
 from vistok_server.parts import Part
+from vistok_server.patience import Patience
 from vistok_server.problems import request_id_of
 from vistok_server.tokenizing import Tokenizing
 
 Query = TypeVar("Query", bound=BaseModel)
+Piece = TypeVar("Piece")
 _PRIORITIES = ("normal", "bulk")
 
 
@@ -44,6 +47,7 @@ class Call:
     request: Request
     work: Tokenizing
     _count: Count
+    _patience: Patience
 
     @property
     def engine(self) -> Engine:
@@ -77,6 +81,24 @@ class Call:
         async with self.engine.uploading():
             return await read_part(self.request, self.engine.settings.max_body_bytes, self._count)
 
+    async def stream(self, max_bytes: int) -> AsyncGenerator[bytes]:
+        """Read a raw body piece by piece, keeping nothing of it; TOO_LARGE, and NOT_READY as for `body`."""
+        async with self.engine.uploading():
+            async for piece in limited_stream(self.request, max_bytes, lambda _: None):
+                yield piece
+
+    def lasting_work(self) -> Tokenizing:
+        """Give orders without a deadline of their own: for `lasting`."""
+        if not self._patience.is_renewed:
+            return self.work
+        return replace(self.work, sender=replace(self.work.sender, deadline=math.inf))
+
+    async def lasting(self, pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+        """Hand pieces on; where the caller has set no time, the service's begins anew with each."""
+        async for piece in pieces:
+            self._patience.renew()
+            yield piece
+
     async def files(self) -> list[Part]:
         """Read the files of a multipart body; the errors of `body` and of `read_parts`."""
         settings = self.engine.settings
@@ -97,7 +119,8 @@ def entered(request: Request) -> Call:
     until_answered: ExitStack = state.until_answered
     until_answered.enter_context(engine.admit(sender))
     count = until_answered.enter_context(engine.bodies.holding())
-    return Call(request, Tokenizing(engine, sender, engine.tokenizer(request.path_params["name"])), count)
+    work = Tokenizing(engine, sender, engine.tokenizer(request.path_params["name"]))
+    return Call(request, work, count, state.patience)
 
 
 def read_query(request: Request, model: type[Query]) -> Query:

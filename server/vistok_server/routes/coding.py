@@ -15,8 +15,9 @@ from vistok_server.answers import GRID_TYPES, PICTURE_TYPES, VARY, grid_content,
 from vistok_server.bodies import is_multipart
 from vistok_server.parts import Part
 from vistok_server.routes.call import Call, CallRoute, entered
+from vistok_server.routes.clips import encode_clip
 from vistok_server.routes.documentation import BINARY, PROBLEMS, described, documented
-from vistok_server.routes.queries import DecodeQuery, EncodeQuery, FitQuery, ReconstructionQuery
+from vistok_server.routes.queries import ClipQuery, DecodeQuery, EncodeQuery, FitQuery, ReconstructionQuery
 from vistok_server.tokens_in import read_grid, read_grid_from_url
 
 router = APIRouter(
@@ -29,6 +30,7 @@ router = APIRouter(
 
 FILES = {"schema": {"type": "object", "additionalProperties": BINARY["schema"]}}
 PICTURE_BODY = {"image/*": BINARY, media_types.NPY: BINARY}
+CLIP_BODY = {"video/*": BINARY, "multipart/form-data": FILES}
 GRID_BODY = {
     media_types.JSON: described(DecodeRequest),
     media_types.TOKENS: BINARY,
@@ -43,12 +45,19 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 @router.post(
     "/encode",
     openapi_extra=documented(
-        EncodeQuery, PICTURE_BODY | {"multipart/form-data": FILES}, GRID_TYPES, EncodedGrid, Items
+        ClipQuery, PICTURE_BODY | CLIP_BODY, (*GRID_TYPES, media_types.NDJSON), EncodedGrid, Items
     ),
 )
 async def encode(request: Request) -> Response:
-    """Give the token grid of a picture; of several files `{"items": […]}`, each a grid or an error."""
+    """Give the token grid of a picture; of several files `{"items": […]}`, each a grid or an error.
+
+    A video tokenizer takes a clip or a picture, one at a time. As NDJSON it answers while the clip is still
+    arriving: a grid for each piece, with the place of its first latent frame (`start`), and at last
+    `{"end", "frames", "warnings"}`, or `{"error"}`. Parameters of clips are refused by other tokenizers.
+    """
     call = entered(request)
+    if call.tokenizer.kind == "video":
+        return await encode_clip(call)
     query = call.query(EncodeQuery)
     fit = query.to_fit()
     if is_multipart(request):

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vistok.media.clips.selection import Selection
 from vistok.media.fitting import Fit
 
 MAX_TOKENS_IN_URL = 64_000  # characters; much of what stands between cannot carry longer URLs
@@ -37,6 +38,21 @@ class EncodeQuery(FitQuery):
     """What encode can be told."""
 
     ids: bool = Field(True, description="whether a JSON answer holds the nested list of ids")
+
+
+class ClipQuery(EncodeQuery):
+    """What encode can be told about a clip."""
+
+    fps: str | None = Field(
+        None, description="of a clip: frames a second that are taken, such as 12 or 30000/1001"
+    )
+    start: str | None = Field(None, description="of a clip: seconds that are left out at its beginning")
+    duration: str | None = Field(None, description="of a clip: seconds that are taken, at most")
+    max_frames: str | None = Field(None, description="of a clip: frames that are taken, at most")
+
+    def to_selection(self) -> Selection:
+        """Give what is read of the clip; INVALID_REQUEST names a value that is none."""
+        return Selection.parse(self.fps, self.start, self.duration, self.max_frames, self.max_side)
 
 
 class DecodeQuery(BaseModel):

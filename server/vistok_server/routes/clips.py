@@ -1,0 +1,69 @@
+"""Clips to grids."""
+
+from collections.abc import AsyncGenerator
+
+import numpy as np
+import orjson
+from starlette.responses import Response
+
+from vistok.grid_rules import make_grid
+from vistok.media.clips.limits import ClipLimits
+from vistok_protocol import media_types
+from vistok_protocol.errors import VistokError
+from vistok_protocol.schemas import Problem
+from vistok_server.answers import GRID_TYPES, grid_content, grid_response
+from vistok_server.clip_encoding import clip_encoding
+from vistok_server.routes.call import Call
+from vistok_server.routes.queries import ClipQuery
+from vistok_server.routes.streaming import StreamedResponse
+from vistok_server.settings import Settings
+
+# Of a clip whose ids leave as they are done: nothing of it is kept, so it may go on for ever.
+_ENDLESS = 2**62
+
+
+async def encode_clip(call: Call) -> Response:
+    """Give the token grid of a clip; as NDJSON a grid for each piece of it, as soon as that is done."""
+    query = call.query(ClipQuery)
+    media_type = call.answer_type(*GRID_TYPES, media_types.NDJSON)
+    if media_type == media_types.NDJSON:
+        lines = _lines(call, query)
+        # What is wrong with a clip from its beginning is an answer with a status of its own.
+        return StreamedResponse(await anext(lines), lines, media_type)
+    settings = call.engine.settings
+    body = call.stream(settings.max_clip_bytes)
+    limits = _limits(settings, settings.max_clip_frames, settings.max_clip_seconds)
+    async with clip_encoding(call.lasting_work(), body, query.to_selection(), query.to_fit(), limits) as clip:
+        ids = np.concatenate([piece.ids async for piece in call.lasting(clip.pieces)])
+    grid = make_grid(call.tokenizer, ids, clip.size(clip.frames))
+    response = await call.engine.off_loop(grid_response, grid, media_type, query.ids)
+    if clip.warnings:
+        response.headers[media_types.WARNINGS] = orjson.dumps(clip.warnings).decode("ascii", "replace")
+    return response
+
+
+async def _lines(call: Call, query: ClipQuery) -> AsyncGenerator[bytes]:
+    """Give a line for each piece, and one for the whole; an error in between is the last line."""
+    limits = _limits(call.engine.settings, _ENDLESS, _ENDLESS)
+    body, work = call.stream(_ENDLESS), call.lasting_work()
+    start = 0
+    try:
+        async with clip_encoding(work, body, query.to_selection(), query.to_fit(), limits) as clip:
+            async for piece in call.lasting(clip.pieces):
+                grid = make_grid(call.tokenizer, piece.ids, clip.size(piece.frames))
+                yield _line({"start": start, **grid_content(grid, query.ids)})
+                start += len(piece.ids)
+        yield _line({"end": start, "frames": clip.frames, "warnings": clip.warnings})
+    except VistokError as error:
+        if not start:
+            raise
+        yield _line({"error": Problem.from_error(error, call.request_id).body()})
+
+
+def _limits(settings: Settings, max_frames: int, max_seconds: int) -> ClipLimits:
+    """Limit what is read of a clip; its bytes are counted where the body is read."""
+    return ClipLimits(_ENDLESS, settings.max_pixels, max_frames, max_seconds)
+
+
+def _line(content: dict[str, object]) -> bytes:
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,242 @@
+"""Clips through a running service: whole, as they arrive, and as they should not be."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from itertools import repeat
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.clips import clip
+from tests.conftest import tiny_video_tokenizer_of
+from tests.end_to_end.watching import figure, until, workers_of
+from tests.pictures import encoded, scene
+from tests.service import Service, started
+from vistok import VisualTokenizer
+from vistok.clips import encode_clip
+from vistok.grids import encode_picture
+from vistok.media.clips.limits import ClipLimits
+from vistok.media.clips.reading import open_clip
+from vistok.media.clips.selection import Selection
+from vistok_protocol.tokens import PixelSize, TokenGrid
+
+ENCODE = "/v1/tokenizers/tiny/encode"
+MP4 = {"Content-Type": "video/mp4"}
+LINES = MP4 | {"Accept": "application/x-ndjson"}
+FRAMES = [scene(30, 44, seed) for seed in range(45)]
+FILM = clip(FRAMES, rate=Fraction(30000, 1001))
+# A container whose frames can be told as they come.
+ARRIVING = clip(FRAMES, container="matroska", rate=25)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizers") / "tiny-video"
+    tiny_video_tokenizer_of().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder: Path) -> VisualTokenizer:
+    return VisualTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def service(folder: Path) -> Iterator[Service]:
+    with started("--tokenizer", str(folder), "--device", "cpu", VISTOK_MAX_CLIP_SECONDS="3") as service:
+        yield service
+
+
+def expected(tokenizer: VisualTokenizer, data: bytes, selection: Selection | None = None) -> TokenGrid:
+    with open_clip(data, selection or Selection(), ClipLimits()) as opened:
+        return encode_clip(tokenizer, opened.frames, opened.fps)
+
+
+def post(service: Service, body: object, query: str = "", **headers: str) -> httpx.Response:
+    return httpx.post(service.url + ENCODE + query, content=body, headers=MP4 | headers, timeout=60)
+
+
+def readers(service: Service) -> set[int]:
+    """Give the processes that decode clips."""
+    return {child for child in workers_of(service) if b"clips.child" in _command(child)}
+
+
+def _command(process: int) -> bytes:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
+
+
+def test_a_clip_has_the_tokens_of_the_library(service: Service, tokenizer: VisualTokenizer) -> None:
+    grid = expected(tokenizer, FILM)
+    assert grid.pixels == PixelSize(30, 44, 45, Fraction(30000, 1001))
+    answer = post(service, FILM).json()
+    assert (answer["kind"], answer["shape"], answer["pixels"]["frames"]) == ("video", [12, 4, 6], 45)
+    assert answer["ids"] == grid.ids.tolist()
+    assert TokenGrid.from_base64url(answer["tokens"]) == grid
+    in_bytes = post(service, FILM, Accept="application/vnd.vistok.tokens")
+    assert TokenGrid.from_bytes(in_bytes.content) == grid
+
+
+def test_what_is_read_of_a_clip_can_be_chosen(service: Service, tokenizer: VisualTokenizer) -> None:
+    answer = post(service, FILM, "?fps=10&start=0.5&duration=0.6&max_side=22&max_frames=5").json()
+    wanted = Selection.parse("10", "0.5", "0.6", 5, 22)
+    assert answer["pixels"] == {"height": 15, "width": 22, "frames": 5, "fps": 10.0}
+    assert answer["ids"] == expected(tokenizer, FILM, wanted).ids.tolist()
+
+
+def test_a_picture_is_a_clip_of_one_frame(service: Service, tokenizer: VisualTokenizer) -> None:
+    answer = post(service, encoded(FRAMES[0]), **{"Content-Type": "image/png"}).json()
+    assert answer["ids"] == encode_picture(tokenizer, FRAMES[0]).ids.tolist()
+    assert answer["pixels"]["frames"] == 1
+
+
+def test_ids_come_while_the_clip_is_still_arriving(service: Service, tokenizer: VisualTokenizer) -> None:
+    lines: list[dict[str, object]] = []
+    middle = 2 * len(ARRIVING) // 3
+
+    def arriving() -> Iterator[bytes]:
+        yield ARRIVING[:middle]
+        until(lambda: figure(service, "vistok_device_seconds_count") > begun + 1)
+        yield ARRIVING[middle:]
+
+    begun = figure(service, "vistok_device_seconds_count")
+    with httpx.stream(
+        "POST", service.url + ENCODE, content=arriving(), headers=LINES, timeout=60
+    ) as response:
+        assert response.headers["content-type"] == "application/x-ndjson"
+        lines = [json.loads(line) for line in response.iter_lines()]
+    *pieces, end = lines
+    assert end == {"end": 12, "frames": 45, "warnings": []}
+    assert [piece["start"] for piece in pieces] == [0, 1, 5, 9]
+    assert [piece["pixels"]["frames"] for piece in pieces] == [1, 16, 16, 12]
+    grids = [TokenGrid.from_base64url(piece["tokens"]) for piece in pieces]
+    ids = np.concatenate([grid.ids for grid in grids])
+    assert np.array_equal(ids, expected(tokenizer, ARRIVING).ids)
+
+
+class Talk:
+    """A call whose answer is read while its body is sent, which httpx does not do."""
+
+    @classmethod
+    async def begin(cls, service: Service) -> Self:
+        url = urlsplit(service.url)
+        talk = cls()
+        connection = socket.socket()
+        # Little that is not read lies between the service and us.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((url.hostname, url.port))
+        talk.reader, talk.writer = await asyncio.open_connection(sock=connection)
+        head = f"POST {ENCODE} HTTP/1.1\r\nHost: {url.netloc}\r\nTransfer-Encoding: chunked\r\n"
+        talk.writer.write(f"{head}Accept: application/x-ndjson\r\n\r\n".encode())
+        return talk
+
+    async def send(self, body: Iterable[bytes]) -> None:
+        for piece in body:
+            self.writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            await self.writer.drain()
+            self.sent += len(piece)
+
+    async def lines(self) -> AsyncIterator[dict[str, Any]]:
+        assert b"200 OK" in await self.reader.readuntil(b"\r\n\r\n")
+        while size := int(await self.reader.readline(), 16):
+            yield json.loads(await self.reader.readexactly(size))
+            await self.reader.readline()
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+
+ENDLESS = clip([scene(192, 256, i) for i in range(9)], "mpegts", options={"tune": "zerolatency"})
+
+
+async def test_an_endless_clip_gives_ids_until_its_caller_leaves(service: Service) -> None:
+    talk = await Talk.begin(service)
+    sending = asyncio.create_task(talk.send(repeat(ENDLESS)))
+    frames = 0
+    async for line in talk.lines():
+        frames += line["pixels"]["frames"]
+        if frames > 150:  # longer than what the service takes of a clip that is answered whole
+            break
+    assert len(readers(service)) == 1
+    sending.cancel()
+    talk.writer.transport.abort()
+    await asyncio.to_thread(until, lambda: not readers(service) and not figure(service, "vistok_items"))
+
+
+@pytest.mark.slow
+async def test_a_caller_who_does_not_read_makes_the_work_wait(service: Service) -> None:
+    talk = await Talk.begin(service)
+    sending = asyncio.create_task(talk.send(repeat(ENDLESS)))
+    before, sent = -1, 0
+    # Once what lies between is full, nothing more is taken.
+    while sent != before:
+        await asyncio.sleep(2)
+        before, sent = sent, talk.sent
+    assert sent > 0
+    async for line in talk.lines():
+        if line["start"] > 40:
+            break
+    sending.cancel()
+    talk.writer.transport.abort()
+    await asyncio.to_thread(until, lambda: not readers(service))
+
+
+def test_a_worker_that_is_killed_costs_no_clip(service: Service, tokenizer: VisualTokenizer) -> None:
+    with httpx.stream("POST", service.url + ENCODE, content=ARRIVING, headers=LINES, timeout=60) as response:
+        lines = response.iter_lines()
+        found = [json.loads(next(lines))]
+        for worker in set(workers_of(service)) - readers(service):
+            os.kill(worker, signal.SIGKILL)
+        found += [json.loads(line) for line in lines]
+    ids = [piece["ids"] for piece in found[:-1]]
+    assert np.array_equal(np.concatenate(ids), expected(tokenizer, ARRIVING).ids)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "says"),
+    [
+        (b"", 400, "empty_body", "expected a clip"),
+        (b"no clip at all, " * 9, 422, "unreadable_media", "expected a clip"),
+        (FILM[: len(FILM) // 9], 422, "unreadable_media", ""),
+        (clip([FRAMES[0]] * 50, rate=10), 413, "too_large", "at most 3 seconds"),
+    ],
+    ids=["nothing", "text", "cut", "long"],
+)
+@pytest.mark.parametrize("headers", [MP4, LINES], ids=["whole", "lines"])
+def test_what_is_refused(
+    service: Service, body: bytes, status: int, code: str, says: str, headers: dict[str, str]
+) -> None:
+    answer = post(service, body, **headers)
+    if says == "at most 3 seconds" and headers is LINES:
+        assert answer.status_code == 200
+        return
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (status, code)
+    assert says in problem["detail"]
+    assert not readers(service)
+
+
+def test_damage_is_told(service: Service) -> None:
+    damaged = bytearray(ARRIVING)
+    damaged[len(damaged) // 2 : len(damaged) // 2 + 400] = bytes(400)
+    answer = post(service, bytes(damaged))
+    assert answer.status_code == 200
+    assert json.loads(answer.headers["vistok-warnings"])
+    assert answer.json()["pixels"]["frames"] > 10
+
+
+def test_wrong_parameters_are_named(service: Service) -> None:
+    answer = post(service, FILM, "?fps=fast")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+    assert "expected fps to be a number" in answer.json()["detail"]
