@@ -8,6 +8,9 @@ NDJSON = "application/x-ndjson"
 PNG = "image/png"
 WEBP = "image/webp"
 JPEG = "image/jpeg"
+GIF = "image/gif"
+MP4 = "video/mp4"
+WEBM = "video/webm"
 
 # Header names.
 PSNR = "Vistok-Psnr"

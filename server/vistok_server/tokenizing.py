@@ -61,14 +61,19 @@ class Tokenizing:
         return await self.done(Reconstructed, order, expected.shape, expected.pixels)
 
     async def quantize(self, features: np.ndarray) -> np.ndarray:
-        """Give the ids `(b h w [k])` of feature maps `(b d h w)`."""
-        sides = (side * self.tokenizer.factor for side in features.shape[2:])
-        return (await self.done(Computed, Quantize(features), (features.shape[0], *sides))).values
+        """Give the ids `(b [t] h w [k])` of feature maps `(b d [t] h w)`."""
+        shape = self._pixels_of(features.shape[0], *features.shape[2:])
+        return (await self.done(Computed, Quantize(features), shape)).values
 
     async def look_up(self, ids: np.ndarray) -> np.ndarray:
-        """Give the codes `(b d h w)` of ids `(b h w [k])` that were checked."""
-        sides = (side * self.tokenizer.factor for side in ids.shape[1:3])
-        return (await self.done(Computed, Lookup(ids), (ids.shape[0], *sides))).values
+        """Give the codes `(b d [t] h w)` of ids `(b [t] h w [k])` that were checked."""
+        shape = self._pixels_of(*(ids.shape[:-1] if self.tokenizer.codebooks > 1 else ids.shape))
+        return (await self.done(Computed, Lookup(ids), shape)).values
+
+    def _pixels_of(self, *positions: int) -> tuple[int, ...]:
+        """Give the shape of the pixels that positions `(b [t] h w)` stand for, but for what time adds."""
+        *others, rows, columns = positions
+        return (*others, rows * self.tokenizer.factor, columns * self.tokenizer.factor)
 
     def _expect(self, part: Part, fit: Fit) -> Expected:
         return expect(part, fit, self.tokenizer.factor, self.engine.settings)

@@ -17,6 +17,9 @@ from vistok_server.settings import Settings
 
 Model = TypeVar("Model", bound=BaseModel)
 
+# Of the longest clips, whose ids then take 128 MiB.
+_MOST_POSITIONS = 2**24
+
 
 def read_grid(
     part: Part, tokenizer: TokenizerInfo, settings: Settings, any_fingerprint: bool = False
@@ -41,6 +44,7 @@ def read_grid(
             raise _unsupported(part, media_types.JSON, media_types.TOKENS, media_types.NPY)
     _check_count(grid.ids.size, limit)
     check_grid(tokenizer, grid, any_fingerprint)
+    _check_frame(grid, tokenizer, settings)
     return grid
 
 
@@ -48,20 +52,22 @@ def read_grid_from_url(tokens: str, tokenizer: TokenizerInfo, settings: Settings
     """Give the grid in base64url, checked as in `read_grid`."""
     grid = TokenGrid.from_base64url(tokens, max_ids=_most_ids(tokenizer, settings))
     check_grid(tokenizer, grid)
+    _check_frame(grid, tokenizer, settings)
     return grid
 
 
 def read_features(part: Part, tokenizer: TokenizerInfo, settings: Settings) -> np.ndarray:
-    """Give a feature map `(b d h w)` as float32; INVALID_ARRAY, INVALID_SHAPE, UNSUPPORTED_MEDIA_TYPE."""
+    """Give a feature map `(b d [t] h w)` as float32; INVALID_ARRAY, INVALID_SHAPE, UNSUPPORTED_MEDIA_TYPE."""
     if part.media_type != media_types.NPY:
         raise _unsupported(part, media_types.NPY)
     features = read_npy(part.data, max_elements=_most_positions(tokenizer, settings) * tokenizer.latent_dim)
     if features.dtype not in (np.float16, np.float32):
         raise VistokError(ErrorCode.INVALID_ARRAY, f"expected float16 or float32, got {features.dtype}")
-    if features.ndim != 4 or features.shape[1] != tokenizer.latent_dim:
+    space = "h w" if tokenizer.kind == "image" else "t h w"
+    if features.ndim != 2 + len(space.split()) or features.shape[1] != tokenizer.latent_dim:
         raise VistokError(
             ErrorCode.INVALID_SHAPE,
-            f"expected (b d h w) with d = {tokenizer.latent_dim}, got {features.shape}",
+            f"expected (b d {space}) with d = {tokenizer.latent_dim}, got {features.shape}",
         )
     if not np.isfinite(features).all():
         raise VistokError(ErrorCode.INVALID_ARRAY, "expected finite features, got NaN or infinity among them")
@@ -69,7 +75,7 @@ def read_features(part: Part, tokenizer: TokenizerInfo, settings: Settings) -> n
 
 
 def read_batch_of_ids(part: Part, tokenizer: TokenizerInfo, settings: Settings) -> np.ndarray:
-    """Give ids `(b h w [k])` int64, all in range; the errors of `read_grid`."""
+    """Give ids `(b [t] h w [k])` int64, all in range; the errors of `read_grid`."""
     limit = _most_ids(tokenizer, settings)
     match part.media_type:
         case media_types.JSON:
@@ -134,24 +140,31 @@ def _grid_of_ids(
 ) -> TokenGrid:
     _check_shape(ids, tokenizer)
     check_ids(tokenizer, ids[None])
-    height, width = ids.shape[0] * tokenizer.factor, ids.shape[1] * tokenizer.factor
     return TokenGrid(
         ids=ids,
         tokenizer=tokenizer.name,
         fingerprint=fingerprint,
         kind=tokenizer.kind,
         vocabulary_size=tokenizer.vocabulary_size,
-        pixels=size or PixelSize(height, width),
+        pixels=size or _largest_size(ids, tokenizer),
         codebooks=tokenizer.codebooks,
     )
 
 
+def _largest_size(ids: np.ndarray, tokenizer: TokenizerInfo) -> PixelSize:
+    """Give the size of all that ids stand for."""
+    *latents, rows, columns = ids.shape if tokenizer.codebooks == 1 else ids.shape[:-1]
+    frames = 1 + (latents[0] - 1) * tokenizer.temporal_factor if latents else None
+    return PixelSize(rows * tokenizer.factor, columns * tokenizer.factor, frames)
+
+
 def _check_shape(ids: np.ndarray, tokenizer: TokenizerInfo) -> None:
-    """Refuse what is no grid of one picture, in the caller's terms: the tokenizer's own are of batches."""
+    """Refuse what is no grid of one picture or clip, in the caller's terms: those of batches confuse."""
     several = tokenizer.codebooks > 1
-    fits = ids.ndim == (3 if several else 2) and (not several or ids.shape[-1] == tokenizer.codebooks)
+    space = "h w" if tokenizer.kind == "image" else "t h w"
+    fits = ids.ndim == len(space.split()) + several and (not several or ids.shape[-1] == tokenizer.codebooks)
     if ids.dtype.kind not in "iu" or not fits or 0 in ids.shape:
-        expected = f"(h w {tokenizer.codebooks})" if several else "(h w)"
+        expected = f"({space} {tokenizer.codebooks})" if several else f"({space})"
         raise VistokError(
             ErrorCode.INVALID_SHAPE, f"expected whole numbers {expected}, got {ids.dtype} {ids.shape}"
         )
@@ -163,7 +176,17 @@ def _most_positions(tokenizer: TokenizerInfo, settings: Settings) -> int:
 
 
 def _most_ids(tokenizer: TokenizerInfo, settings: Settings) -> int:
-    return _most_positions(tokenizer, settings) * tokenizer.codebooks
+    latents = 1 + settings.max_clip_frames // tokenizer.temporal_factor if tokenizer.kind == "video" else 1
+    return min(_most_positions(tokenizer, settings) * latents, _MOST_POSITIONS) * tokenizer.codebooks
+
+
+def _check_frame(grid: TokenGrid, tokenizer: TokenizerInfo, settings: Settings) -> None:
+    rows, columns = grid.shape[-2:]
+    if rows * columns > _most_positions(tokenizer, settings):
+        raise VistokError(
+            ErrorCode.TOO_LARGE,
+            f"expected at most {_most_positions(tokenizer, settings)} ids of one frame, got {rows * columns}",
+        )
 
 
 def _check_count(count: int, limit: int) -> None:

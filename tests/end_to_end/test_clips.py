@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
+import torch
 
 from tests.clips import clip
 from tests.conftest import tiny_video_tokenizer_of
@@ -23,14 +24,16 @@ from tests.end_to_end.watching import figure, until, workers_of
 from tests.pictures import encoded, scene
 from tests.service import Service, started
 from vistok import VisualTokenizer
-from vistok.clips import encode_clip
+from vistok.clips import decode_clip, encode_clip
+from vistok.evaluation.psnr import psnr
 from vistok.grids import encode_picture
 from vistok.media.clips.limits import ClipLimits
 from vistok.media.clips.reading import open_clip
 from vistok.media.clips.selection import Selection
+from vistok_protocol.npy import read_npy, write_npy
 from vistok_protocol.tokens import PixelSize, TokenGrid
 
-ENCODE = "/v1/tokenizers/tiny/encode"
+ENCODE, DECODE = "/v1/tokenizers/tiny/encode", "/v1/tokenizers/tiny/decode"
 MP4 = {"Content-Type": "video/mp4"}
 LINES = MP4 | {"Accept": "application/x-ndjson"}
 FRAMES = [scene(30, 44, seed) for seed in range(45)]
@@ -240,3 +243,70 @@ def test_wrong_parameters_are_named(service: Service) -> None:
     answer = post(service, FILM, "?fps=fast")
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
     assert "expected fps to be a number" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "rate"),
+    [("video/mp4", Fraction(30000, 1001)), ("video/webm", Fraction(30000, 1001)), ("image/gif", None),
+     ("image/webp", None)],
+)  # fmt: skip
+def test_tokens_become_a_clip(
+    service: Service, tokenizer: VisualTokenizer, media_type: str, rate: Fraction | None
+) -> None:
+    grid = expected(tokenizer, FILM)
+    headers = {"Content-Type": "application/vnd.vistok.tokens", "Accept": media_type}
+    answer = httpx.post(service.url + DECODE, content=grid.to_bytes(), headers=headers, timeout=60)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+    with open_clip(answer.content, Selection(), ClipLimits()) as back:
+        frames = list(back.frames)
+        assert (back.height, back.width) == (30, 44)
+        assert rate is None or back.fps == rate
+    original = list(decode_clip(tokenizer, grid))
+    assert len(frames) == len(original) or media_type == "image/webp"
+    assert psnr(original[-1], frames[-1]) > 20
+
+
+def test_bare_ids_become_an_mp4(service: Service) -> None:
+    ids = np.zeros((3, 2, 2), int).tolist()
+    answer = httpx.post(service.url + DECODE, json={"ids": ids}, timeout=60)
+    assert answer.headers["content-type"] == "video/mp4"
+    with open_clip(answer.content, Selection(), ClipLimits()) as back:
+        assert [frame.shape for frame in back.frames] == [(16, 16, 3)] * 9
+    assert not readers(service)
+
+
+@pytest.mark.parametrize(
+    ("ids", "code"),
+    [([[0, 1]], "invalid_shape"), ([[[60]]], "id_out_of_range"), ([[["a"]]], "invalid_request")],
+)
+def test_ids_that_are_no_clip_are_refused(service: Service, ids: object, code: str) -> None:
+    answer = httpx.post(service.url + DECODE, json={"ids": ids}, timeout=60)
+    assert answer.json()["code"] == code
+
+
+def test_a_clip_plays_from_its_url(service: Service, tokenizer: VisualTokenizer) -> None:
+    grid = expected(tokenizer, clip(FRAMES[:6]))
+    url = f"{service.url}/v1/tokenizers/tiny/reconstruction?tokens={grid.to_base64url()}"
+    answer = httpx.get(url, timeout=60)
+    assert answer.headers["content-type"] == "video/mp4"
+    with open_clip(answer.content, Selection(), ClipLimits()) as back:
+        assert len(list(back.frames)) == 6
+    again = httpx.get(url, headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_the_quantizer_alone(service: Service, tokenizer: VisualTokenizer) -> None:
+    features = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 6)).astype(np.float32)
+    headers = {"Content-Type": "application/x-npy"}
+    url = f"{service.url}/v1/tokenizers/tiny"
+    quantized = httpx.post(f"{url}/quantize", content=write_npy(features), headers=headers).json()
+    ids = tokenizer.quantize(torch.from_numpy(features))
+    assert quantized["ids"] == ids.tolist()
+    codes = httpx.post(f"{url}/lookup", json={"ids": quantized["ids"]})
+    assert np.array_equal(read_npy(codes.content, max_elements=10**6), tokenizer.lookup(ids).numpy())
+
+
+def test_a_round_trip_in_one_call_is_for_pictures(service: Service) -> None:
+    answer = httpx.post(f"{service.url}/v1/tokenizers/tiny/reconstruct", content=FILM, headers=MP4)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+    assert "is for clips" in answer.json()["detail"]

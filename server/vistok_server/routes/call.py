@@ -5,8 +5,8 @@ each of them more than everything else that the serving process does for it.
 """
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -93,11 +93,12 @@ class Call:
             return self.work
         return replace(self.work, sender=replace(self.work.sender, deadline=math.inf))
 
-    async def lasting(self, pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+    async def lasting(self, pieces: AsyncGenerator[Piece]) -> AsyncGenerator[Piece]:
         """Hand pieces on; where the caller has set no time, the service's begins anew with each."""
-        async for piece in pieces:
-            self._patience.renew()
-            yield piece
+        async with aclosing(pieces):
+            async for piece in pieces:
+                self._patience.renew()
+                yield piece
 
     async def files(self) -> list[Part]:
         """Read the files of a multipart body; the errors of `body` and of `read_parts`."""

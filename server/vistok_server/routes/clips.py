@@ -1,23 +1,33 @@
 """Clips to grids."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 
 import numpy as np
 import orjson
 from starlette.responses import Response
 
 from vistok.grid_rules import make_grid
+from vistok.media.clips.formats import ClipFormat
 from vistok.media.clips.limits import ClipLimits
 from vistok_protocol import media_types
 from vistok_protocol.errors import VistokError
 from vistok_protocol.schemas import Problem
-from vistok_server.answers import GRID_TYPES, grid_content, grid_response
+from vistok_protocol.tokens import TokenGrid
+from vistok_server.answers import CLIP_TYPES, GRID_TYPES, VARY, grid_content, grid_response
 from vistok_server.clip_encoding import clip_encoding
+from vistok_server.clip_writing import written_clip
 from vistok_server.routes.call import Call
-from vistok_server.routes.queries import ClipQuery
+from vistok_server.routes.queries import ClipQuery, DecodeQuery
 from vistok_server.routes.streaming import StreamedResponse
 from vistok_server.settings import Settings
+from vistok_server.tokens_in import read_grid
 
+_FORMATS: dict[str, ClipFormat] = {
+    media_types.MP4: "mp4",
+    media_types.WEBM: "webm",
+    media_types.GIF: "gif",
+    media_types.WEBP: "webp",
+}
 # Of a clip whose ids leave as they are done: nothing of it is kept, so it may go on for ever.
 _ENDLESS = 2**62
 
@@ -29,7 +39,7 @@ async def encode_clip(call: Call) -> Response:
     if media_type == media_types.NDJSON:
         lines = _lines(call, query)
         # What is wrong with a clip from its beginning is an answer with a status of its own.
-        return StreamedResponse(await anext(lines), lines, media_type)
+        return StreamedResponse(await anext(lines), lines, media_type, VARY)
     settings = call.engine.settings
     body = call.stream(settings.max_clip_bytes)
     limits = _limits(settings, settings.max_clip_frames, settings.max_clip_seconds)
@@ -40,6 +50,24 @@ async def encode_clip(call: Call) -> Response:
     if clip.warnings:
         response.headers[media_types.WARNINGS] = orjson.dumps(clip.warnings).decode("ascii", "replace")
     return response
+
+
+async def decode_clip(call: Call) -> Response:
+    """Give the clip of a token grid, as it is made."""
+    query = call.query(DecodeQuery)
+    media_type = call.answer_type(*CLIP_TYPES)
+    part = await call.body()
+    arguments = part, call.tokenizer, call.engine.settings, query.any_fingerprint
+    grid = await call.engine.off_loop(read_grid, *arguments)
+    return await clip_response(call, grid, media_type, VARY)
+
+
+async def clip_response(
+    call: Call, grid: TokenGrid, media_type: str, headers: Mapping[str, str]
+) -> StreamedResponse:
+    """Answer with the clip of a grid that was checked, as one of `CLIP_TYPES`."""
+    pieces = call.lasting(written_clip(call.lasting_work(), grid, _FORMATS[media_type]))
+    return StreamedResponse(await anext(pieces), pieces, media_type, headers)
 
 
 async def _lines(call: Call, query: ClipQuery) -> AsyncGenerator[bytes]:

@@ -9,13 +9,22 @@ from starlette.responses import Response
 
 from vistok.media.fitting import Fit
 from vistok_protocol import media_types
-from vistok_protocol.errors import VistokError
+from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import DecodeRequest, EncodedGrid, FailedItem, Items, Problem
-from vistok_server.answers import GRID_TYPES, PICTURE_TYPES, VARY, grid_content, grid_response, json_response
+from vistok_server.answers import (
+    CLIP_TYPES,
+    GRID_TYPES,
+    PICTURE_TYPES,
+    SHOWN_TYPES,
+    VARY,
+    grid_content,
+    grid_response,
+    json_response,
+)
 from vistok_server.bodies import is_multipart
 from vistok_server.parts import Part
 from vistok_server.routes.call import Call, CallRoute, entered
-from vistok_server.routes.clips import encode_clip
+from vistok_server.routes.clips import clip_response, decode_clip, encode_clip
 from vistok_server.routes.documentation import BINARY, PROBLEMS, described, documented
 from vistok_server.routes.queries import ClipQuery, DecodeQuery, EncodeQuery, FitQuery, ReconstructionQuery
 from vistok_server.tokens_in import read_grid, read_grid_from_url
@@ -70,10 +79,18 @@ async def encode(request: Request) -> Response:
     return await call.engine.off_loop(grid_response, grid, media_type, query.ids)
 
 
-@router.post("/decode", openapi_extra=documented(DecodeQuery, GRID_BODY, PICTURE_TYPES))
+@router.post(
+    "/decode",
+    openapi_extra=documented(DecodeQuery, GRID_BODY, SHOWN_TYPES),
+)
 async def decode(request: Request) -> Response:
-    """Give the picture of a token grid: encode's answer, bare `{"ids": [[…]]}`, token bytes, an id array."""
+    """Give the picture of a token grid: encode's answer, bare `{"ids": [[…]]}`, token bytes, an id array.
+
+    A video tokenizer gives the clip, by default as MP4.
+    """
     call = entered(request)
+    if call.tokenizer.kind == "video":
+        return await decode_clip(call)
     query = call.query(DecodeQuery)
     media_type = call.answer_type(*PICTURE_TYPES)
     part = await call.body()
@@ -89,20 +106,23 @@ async def decode(request: Request) -> Response:
 @router.head("/reconstruction", include_in_schema=False)
 @router.get(
     "/reconstruction",
-    openapi_extra=documented(ReconstructionQuery, answers=PICTURE_TYPES),
+    openapi_extra=documented(ReconstructionQuery, answers=SHOWN_TYPES),
     responses={304: {"description": "What the caller has is still right"}},
 )
 async def reconstruction(request: Request) -> Response:
-    """Give the picture of the tokens in the URL: for `<img src>`, and for caches, since it never changes."""
+    """Give what the tokens in the URL show: for `<img src>`, `<video src>`, and caches: it never changes."""
     call = entered(request)
     tokens = call.query(ReconstructionQuery).tokens
-    media_type = call.answer_type(*PICTURE_TYPES)
+    of_clip = call.tokenizer.kind == "video"
+    media_type = call.answer_type(*(CLIP_TYPES if of_clip else PICTURE_TYPES))
     grid = read_grid_from_url(tokens, call.tokenizer, call.engine.settings)
     identity = f"{call.tokenizer.fingerprint} {media_type} {tokens.rstrip('=')}"
     etag = f'"{hashlib.sha256(identity.encode()).hexdigest()[:32]}"'
     headers = VARY | {"ETag": etag, "Cache-Control": IMMUTABLE}
     if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
+    if of_clip:
+        return await clip_response(call, grid, media_type, headers)
     content = await call.work.decode(grid, media_type)
     return Response(content, headers=headers, media_type=media_type)
 
@@ -111,6 +131,11 @@ async def reconstruction(request: Request) -> Response:
 async def reconstruct(request: Request) -> Response:
     """Give a picture after one round trip through tokens; its PSNR and bits per pixel stand in headers."""
     call = entered(request)
+    if call.tokenizer.kind == "video":
+        raise VistokError(
+            ErrorCode.INVALID_REQUEST,
+            f"{call.tokenizer.name} is for clips: encode them, and decode the tokens",
+        )
     fit = call.query(FitQuery).to_fit()
     media_type = call.answer_type(*PICTURE_TYPES)
     done = await call.work.reconstruct(await call.body(), fit, media_type)

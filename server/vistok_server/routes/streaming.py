@@ -1,12 +1,10 @@
 """Answers that go out while they are made; who does not read makes their making wait."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-
-from vistok_server.answers import VARY
 
 
 class StreamedResponse(Response):
@@ -15,8 +13,10 @@ class StreamedResponse(Response):
     However it ends, the generator of the others is closed, and with it all that it holds.
     """
 
-    def __init__(self, first: bytes, others: AsyncGenerator[bytes], media_type: str) -> None:
-        super().__init__(headers=VARY, media_type=media_type)
+    def __init__(
+        self, first: bytes, others: AsyncGenerator[bytes], media_type: str, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(headers=headers, media_type=media_type)
         del self.headers["content-length"]
         self._first = first
         self._others = others

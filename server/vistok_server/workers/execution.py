@@ -181,7 +181,9 @@ class _Execution:
     def _computed(self, orders: Sequence[OfArray]) -> list[Outcome]:
         run = self._quantize if isinstance(orders[0], Quantize) else self._look_up
         shape = orders[0].inputs.shape
-        positions = shape[2] * shape[3] if isinstance(orders[0], Quantize) else shape[1] * shape[2]
+        several = self._tokenizer.codebooks > 1
+        space = shape[2:] if isinstance(orders[0], Quantize) else shape[1 : -1 if several else None]
+        positions = math.prod(space)
         inputs = [order.inputs for order in orders]
         found = self._attempts.joined(run, inputs, positions * self._tokenizer.factor**2)
         return [values if isinstance(values, Failed) else Computed(values) for values in found]
