@@ -104,6 +104,15 @@ def test_a_picture_is_a_clip_of_one_frame(service: Service, tokenizer: VisualTok
     assert answer["pixels"]["frames"] == 1
 
 
+def test_several_files_have_a_grid_or_an_error_each(service: Service, tokenizer: VisualTokenizer) -> None:
+    files = [("a", ("film.mp4", FILM)), ("b", ("text.mp4", b"no clip")), ("c", ("p.png", encoded(FRAMES[0])))]
+    answer = httpx.post(service.url + ENCODE, files=files, timeout=60).json()
+    film, text, picture = answer["items"]
+    assert film["ids"] == expected(tokenizer, FILM).ids.tolist()
+    assert text["error"]["code"] == "unreadable_media"
+    assert picture["shape"] == [1, 4, 6]
+
+
 def test_ids_come_while_the_clip_is_still_arriving(service: Service, tokenizer: VisualTokenizer) -> None:
     lines: list[dict[str, object]] = []
     middle = 2 * len(ARRIVING) // 3

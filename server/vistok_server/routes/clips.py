@@ -1,6 +1,8 @@
 """Clips to grids."""
 
+import json
 from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 
 import numpy as np
 import orjson
@@ -11,11 +13,12 @@ from vistok.media.clips.formats import ClipFormat
 from vistok.media.clips.limits import ClipLimits
 from vistok_protocol import media_types
 from vistok_protocol.errors import VistokError
-from vistok_protocol.schemas import Problem
+from vistok_protocol.schemas import FailedItem, Problem
 from vistok_protocol.tokens import TokenGrid
-from vistok_server.answers import CLIP_TYPES, GRID_TYPES, VARY, grid_content, grid_response
+from vistok_server.answers import CLIP_TYPES, GRID_TYPES, VARY, grid_content, grid_response, json_response
 from vistok_server.clip_encoding import clip_encoding
 from vistok_server.clip_writing import written_clip
+from vistok_server.parts import Part
 from vistok_server.routes.call import Call
 from vistok_server.routes.queries import ClipQuery, DecodeQuery
 from vistok_server.routes.streaming import StreamedResponse
@@ -40,16 +43,39 @@ async def encode_clip(call: Call) -> Response:
         lines = _lines(call, query)
         # What is wrong with a clip from its beginning is an answer with a status of its own.
         return StreamedResponse(await anext(lines), lines, media_type, VARY)
+    grid, warnings = await _grid(call, query, call.stream(call.engine.settings.max_clip_bytes))
+    response = await call.engine.off_loop(grid_response, grid, media_type, query.ids)
+    if warnings:
+        response.headers[media_types.WARNINGS] = json.dumps(warnings)  # in ASCII, as headers are
+    return response
+
+
+async def encode_clips(call: Call) -> Response:
+    """Give the grids of several files, or an error for each that has none, one after the other."""
+    query = call.query(ClipQuery)
+    call.answer_type(media_types.JSON)
+    items = [await _item(call, query, part) for part in await call.files()]
+    return await call.engine.off_loop(json_response, {"items": items})
+
+
+async def _item(call: Call, query: ClipQuery, part: Part) -> dict[str, Any]:
+    async def body() -> AsyncGenerator[bytes]:
+        yield part.data
+
+    try:
+        grid, _ = await _grid(call, query, body())
+    except VistokError as error:
+        return FailedItem(error=Problem.from_error(error, call.request_id)).body()
+    return grid_content(grid, query.ids)
+
+
+async def _grid(call: Call, query: ClipQuery, body: AsyncGenerator[bytes]) -> tuple[TokenGrid, list[str]]:
+    """Give a clip's grid, and sentences on what is damaged."""
     settings = call.engine.settings
-    body = call.stream(settings.max_clip_bytes)
     limits = _limits(settings, settings.max_clip_frames, settings.max_clip_seconds)
     async with clip_encoding(call.lasting_work(), body, query.to_selection(), query.to_fit(), limits) as clip:
         ids = np.concatenate([piece.ids async for piece in call.lasting(clip.pieces)])
-    grid = make_grid(call.tokenizer, ids, clip.size(clip.frames))
-    response = await call.engine.off_loop(grid_response, grid, media_type, query.ids)
-    if clip.warnings:
-        response.headers[media_types.WARNINGS] = orjson.dumps(clip.warnings).decode("ascii", "replace")
-    return response
+    return make_grid(call.tokenizer, ids, clip.size(clip.frames)), clip.warnings
 
 
 async def decode_clip(call: Call) -> Response:

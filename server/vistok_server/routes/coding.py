@@ -24,7 +24,7 @@ from vistok_server.answers import (
 from vistok_server.bodies import is_multipart
 from vistok_server.parts import Part
 from vistok_server.routes.call import Call, CallRoute, entered
-from vistok_server.routes.clips import clip_response, decode_clip, encode_clip
+from vistok_server.routes.clips import clip_response, decode_clip, encode_clip, encode_clips
 from vistok_server.routes.documentation import BINARY, PROBLEMS, described, documented
 from vistok_server.routes.queries import ClipQuery, DecodeQuery, EncodeQuery, FitQuery, ReconstructionQuery
 from vistok_server.tokens_in import read_grid, read_grid_from_url
@@ -60,13 +60,13 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 async def encode(request: Request) -> Response:
     """Give the token grid of a picture; of several files `{"items": […]}`, each a grid or an error.
 
-    A video tokenizer takes a clip or a picture, one at a time. As NDJSON it answers while the clip is still
+    A video tokenizer takes clips and pictures. As NDJSON it answers while the clip is still
     arriving: a grid for each piece, with the place of its first latent frame (`start`), and at last
     `{"end", "frames", "warnings"}`, or `{"error"}`. Parameters of clips are refused by other tokenizers.
     """
     call = entered(request)
     if call.tokenizer.kind == "video":
-        return await encode_clip(call)
+        return await (encode_clips if is_multipart(request) else encode_clip)(call)
     query = call.query(EncodeQuery)
     fit = query.to_fit()
     if is_multipart(request):
