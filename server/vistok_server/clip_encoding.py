@@ -53,8 +53,10 @@ async def clip_encoding(
     Raises what `open_clip` and workers raise, TOO_LARGE for frames larger than the model takes, OVERLOADED
     where too many clips are being read, and what reading the body raises.
     """
+    collected = work.engine.settings.max_clip_bytes
+    reading = clip_reader(selection, fit, work.tokenizer.factor, limits, collected)
     with work.engine.admit_clip(work.sender):
-        async with clip_reader(selection, fit, work.tokenizer.factor, limits) as reader, _fed(reader, body):
+        async with reading as reader, _fed(reader, body):
             head = await reader.head()
             _check_size(head, work.engine.settings)
             async with aclosing(ClipTokenizing(work).encode(reader.frames())) as pieces:

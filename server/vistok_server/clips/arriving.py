@@ -43,12 +43,11 @@ class Arriving:
 
 
 @contextmanager
-def decodable(stream: BinaryIO, limits: ClipLimits) -> Iterator[BinaryIO]:
+def decodable(stream: BinaryIO, max_collected: int) -> Iterator[BinaryIO]:
     """Give what `open_clip` can read: the stream while it arrives, or all of it as a file.
 
     Raises:
-        VistokError: TOO_LARGE as soon as what is collected has more bytes than the limit; INTERNAL when
-            the disk is full.
+        VistokError: TOO_LARGE as soon as what is collected has more bytes; INTERNAL when the disk is full.
     """
     arriving = Arriving(stream)
     if not _is_indexed_later(arriving):
@@ -56,7 +55,7 @@ def decodable(stream: BinaryIO, limits: ClipLimits) -> Iterator[BinaryIO]:
         yield arriving  # type: ignore[misc]
         return
     with tempfile.TemporaryFile() as file:
-        _collect(arriving, file, limits)
+        _collect(arriving, file, ClipLimits(max_bytes=max_collected))
         yield file
 
 

@@ -91,7 +91,7 @@ def read(request: ReadRequest, source: BinaryIO, answers: Answers) -> None:
     """Send the frames of the clip in `source`: uint8 `(rows columns 3)`; VistokError."""
     count, last, pixels = 0, np.empty(0), memoryview(b"")
     with (
-        decodable(source, request.limits) as stream,
+        decodable(source, request.max_collected) as stream,
         open_clip(stream, request.selection, request.limits) as clip,
     ):
         for frame in clip.frames:

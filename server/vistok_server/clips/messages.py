@@ -52,12 +52,14 @@ class ReadRequest(Message):
         fit: how its frames come to a size that the tokenizer can take.
         factor: of which both sides are multiples then.
         limits: what it may cost.
+        max_collected: bytes that are kept of a clip that cannot be read before it has come whole.
     """
 
     selection: Selection
     fit: Fit
     factor: int
     limits: ClipLimits
+    max_collected: int
 
     @staticmethod
     def _typed(fields: dict[str, Any]) -> dict[str, Any]:

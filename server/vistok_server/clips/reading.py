@@ -94,7 +94,7 @@ class ClipReader:
 
 @asynccontextmanager
 async def clip_reader(
-    selection: Selection, fit: Fit, factor: int, limits: ClipLimits
+    selection: Selection, fit: Fit, factor: int, limits: ClipLimits, max_collected: int
 ) -> AsyncIterator[ClipReader]:
     """Read a clip in a child process, which is gone when the context is left, whatever happens.
 
@@ -103,6 +103,7 @@ async def clip_reader(
         fit: how a frame then comes to sides that are multiples of the factor.
         factor: of the tokenizer.
         limits: what the clip may cost.
+        max_collected: bytes that are kept on disk of a clip that cannot be read before it has come whole.
     """
-    async with clip_process(ReadRequest(selection, fit, factor, limits)) as process:
+    async with clip_process(ReadRequest(selection, fit, factor, limits, max_collected)) as process:
         yield ClipReader(process)

@@ -57,7 +57,7 @@ def webp() -> bytes:
 async def read_all(
     data: bytes, selection: Selection = ALL, fit: Fit = PAD, limits: ClipLimits = LIMITS
 ) -> tuple[ClipReader, list[np.ndarray]]:
-    async with clip_reader(selection, fit, 16, limits) as reader:
+    async with clip_reader(selection, fit, 16, limits, limits.max_bytes) as reader:
         feeding = asyncio.create_task(reader.feed(pieces_of(data)))
         frames = [frame async for frame in reader.frames()]
         await feeding
@@ -96,7 +96,7 @@ async def failure(data: bytes, selection: Selection = ALL, fit: Fit = PAD, **lim
     ],
 )
 async def test_frames_are_those_of_the_library(data: bytes, selection: Selection, fit: Fit) -> None:
-    async with clip_reader(selection, fit, 16, LIMITS) as reader:
+    async with clip_reader(selection, fit, 16, LIMITS, 2**20) as reader:
         feeding = asyncio.create_task(reader.feed(pieces_of(data)))
         head = await reader.head()
         frames = [frame async for frame in reader.frames()]
@@ -122,7 +122,7 @@ def test_frames_come_while_the_body_arrives(loop: str) -> None:
             await seen.wait()
             yield grey(235)
 
-        async with clip_reader(ALL, PAD, 16, LIMITS) as reader:
+        async with clip_reader(ALL, PAD, 16, LIMITS, 2**20) as reader:
             feeding = asyncio.create_task(reader.feed(body()))
             frames = reader.frames()
             levels = [float((await anext(frames)).mean()) for _ in range(10)]
@@ -141,7 +141,7 @@ def test_frames_come_while_the_body_arrives(loop: str) -> None:
 def test_a_body_without_end_is_let_go_when_all_is_read(loop: str, waits_after: int | None) -> None:
     async def main() -> None:
         body = Body(waits_after)
-        async with clip_reader(Selection(duration=Fraction(1)), PAD, 16, LIMITS) as reader:
+        async with clip_reader(Selection(duration=Fraction(1)), PAD, 16, LIMITS, 2**20) as reader:
             feeding = asyncio.create_task(reader.feed(body.pieces()))
             assert len([frame async for frame in reader.frames()]) == 10
             await feeding
@@ -173,7 +173,7 @@ async def test_what_cannot_be_read_is_told_as_the_library_does() -> None:
 
 async def test_a_limit_is_told_when_it_is_passed() -> None:
     body = Body()
-    async with clip_reader(ALL, PAD, 16, ClipLimits(max_frames=12)) as reader:
+    async with clip_reader(ALL, PAD, 16, ClipLimits(max_frames=12), 2**20) as reader:
         feeding = asyncio.create_task(reader.feed(body.pieces()))
         with pytest.raises(VistokError, match="at most 12 frames") as raised:
             [frame async for frame in reader.frames()]
@@ -188,10 +188,22 @@ async def test_what_takes_too_much_memory_costs_the_child_alone() -> None:
     assert "memory" in error.detail
 
 
+async def test_an_index_that_comes_last_is_waited_for_only_so_long() -> None:
+    """However much of a clip may be read: what has to be kept for that is on a disk."""
+    async with clip_reader(ALL, PAD, 16, LIMITS, 10_000) as reader:
+        feeding = asyncio.create_task(
+            reader.feed(pieces_of(b"\0\0\0\x10ftypisom\0\0\0\0" + b"\0\0\xff\xffmdat" + bytes(20_000)))
+        )
+        with pytest.raises(VistokError, match="at most 10000 bytes") as refused:
+            await reader.head()
+        await feeding
+    assert refused.value.code is ErrorCode.TOO_LARGE
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_child_that_dies_is_an_error_of_the_clip(loop: str, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        async with clip_reader(ALL, PAD, 16, LIMITS) as reader:
+        async with clip_reader(ALL, PAD, 16, LIMITS, 2**20) as reader:
             feeding = asyncio.create_task(reader.feed(Body(waits_after=60).pieces()))
             frames = reader.frames()
             await anext(frames)
@@ -206,7 +218,7 @@ def test_a_child_that_dies_is_an_error_of_the_clip(loop: str, caplog: pytest.Log
 
 
 async def test_a_child_that_dies_before_its_first_frame_is_one_too() -> None:
-    async with clip_reader(ALL, PAD, 16, LIMITS) as reader:
+    async with clip_reader(ALL, PAD, 16, LIMITS, 2**20) as reader:
         os.kill(reader.process_id, signal.SIGKILL)
         with pytest.raises(VistokError, match="brought its decoder down"):
             await reader.head()
@@ -222,7 +234,7 @@ def test_a_cancelled_reading_leaves_nothing(loop: str) -> None:
 
         async def reading() -> None:
             nonlocal reader
-            async with clip_reader(ALL, PAD, 16, LIMITS) as reader, asyncio.TaskGroup() as tasks:
+            async with clip_reader(ALL, PAD, 16, LIMITS, 2**20) as reader, asyncio.TaskGroup() as tasks:
                 tasks.create_task(reader.feed(Body(waits_after=30).pieces()))
                 async for _ in reader.frames():
                     begun.set()
@@ -243,7 +255,7 @@ def test_a_cancelled_reading_leaves_nothing(loop: str) -> None:
 @pytest.mark.parametrize("loop", LOOPS)
 def test_leaving_ends_a_feeding_and_the_child(loop: str) -> None:
     async def main() -> None:
-        async with clip_reader(ALL, PAD, 16, LIMITS) as reader:
+        async with clip_reader(ALL, PAD, 16, LIMITS, 2**20) as reader:
             full = asyncio.create_task(reader.feed(Body().pieces()))
             await reader.head()
         await full
@@ -256,7 +268,7 @@ def test_leaving_ends_a_feeding_and_the_child(loop: str) -> None:
 def test_who_does_not_read_keeps_the_body_waiting(loop: str) -> None:
     async def main() -> None:
         body = Body()
-        async with clip_reader(ALL, PAD, 16, LIMITS) as reader:
+        async with clip_reader(ALL, PAD, 16, LIMITS, 2**20) as reader:
             feeding = asyncio.create_task(reader.feed(body.pieces()))
             await reader.head()
             # The frames' pipe holds some hundred of these, the body's 14, and FFmpeg what it looks at first.
@@ -276,7 +288,7 @@ async def test_what_the_body_raises_comes_out_of_feed() -> None:
         yield HEADER + grey(50) * 20
         raise ConnectionResetError("gone")
 
-    async with clip_reader(ALL, PAD, 16, LIMITS) as reader:
+    async with clip_reader(ALL, PAD, 16, LIMITS, 2**20) as reader:
         feeding = asyncio.create_task(reader.feed(body()))
         assert len([frame async for frame in reader.frames()]) == 20
         with pytest.raises(ConnectionResetError):
@@ -284,7 +296,7 @@ async def test_what_the_body_raises_comes_out_of_feed() -> None:
 
 
 async def test_the_child_has_limits() -> None:
-    async with clip_reader(ALL, PAD, 16, LIMITS) as reader:
+    async with clip_reader(ALL, PAD, 16, LIMITS, 2**20) as reader:
         feeding = asyncio.create_task(reader.feed(Body(waits_after=20).pieces()))
         await reader.head()
         limits = Path(f"/proc/{reader.process_id}/limits").read_text().splitlines()
