@@ -6,7 +6,7 @@ import numpy as np
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from vistok.grid_rules import check_grid, check_ids
+from vistok.grid_rules import SPACES, check_grid, check_ids
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.npy import read_npy
@@ -63,7 +63,7 @@ def read_features(part: Part, tokenizer: TokenizerInfo, settings: Settings) -> n
     features = read_npy(part.data, max_elements=_most_positions(tokenizer, settings) * tokenizer.latent_dim)
     if features.dtype not in (np.float16, np.float32):
         raise VistokError(ErrorCode.INVALID_ARRAY, f"expected float16 or float32, got {features.dtype}")
-    space = "h w" if tokenizer.kind == "image" else "t h w"
+    space = SPACES[tokenizer.kind]
     if features.ndim != 2 + len(space.split()) or features.shape[1] != tokenizer.latent_dim:
         raise VistokError(
             ErrorCode.INVALID_SHAPE,
@@ -161,7 +161,7 @@ def _largest_size(ids: np.ndarray, tokenizer: TokenizerInfo) -> PixelSize:
 def _check_shape(ids: np.ndarray, tokenizer: TokenizerInfo) -> None:
     """Refuse what is no grid of one picture or clip, in the caller's terms: those of batches confuse."""
     several = tokenizer.codebooks > 1
-    space = "h w" if tokenizer.kind == "image" else "t h w"
+    space = SPACES[tokenizer.kind]
     fits = ids.ndim == len(space.split()) + several and (not several or ids.shape[-1] == tokenizer.codebooks)
     if ids.dtype.kind not in "iu" or not fits or 0 in ids.shape:
         expected = f"({space} {tokenizer.codebooks})" if several else f"({space})"

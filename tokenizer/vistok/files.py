@@ -1,14 +1,13 @@
 """Files of pictures and clips to token grids and back: what the command line does."""
 
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from vistok.clips import decode_clip, encode_clip
 from vistok.grids import decode_grid, encode_picture
-from vistok.media.clips.formats import clip_format_of
+from vistok.media.clips.formats import USUAL_RATE, clip_format_of
 from vistok.media.clips.limits import ClipLimits
 from vistok.media.clips.reading import open_clip
 from vistok.media.clips.selection import Selection
@@ -24,8 +23,6 @@ Progress = Callable[[Iterable[np.ndarray], float | None], Iterable[np.ndarray]]
 
 # A film of one's own may be long: it is read a few frames at a time.
 _OWN_CLIPS = ClipLimits(max_bytes=2**50, max_frames=10**9, max_seconds=10**7)
-# Of a clip whose grid names no rate.
-_USUAL_RATE = Fraction(25)
 
 
 def encode_file(
@@ -49,6 +46,6 @@ def decode_file(
         return
     clip_format, size = clip_format_of(path), grid.pixels
     frames = decode_clip(tokenizer, grid, any_fingerprint)
-    with ClipWriter(path, clip_format, size.height, size.width, size.rate or _USUAL_RATE) as writer:
+    with ClipWriter(path, clip_format, size.height, size.width, size.rate or USUAL_RATE) as writer:
         for frame in progress(frames, size.frames):
             writer.write(frame)

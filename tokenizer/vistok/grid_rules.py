@@ -7,6 +7,9 @@ import numpy as np
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.tokens import Kind, PixelSize, TokenGrid
 
+SPACES: dict[Kind, str] = {"image": "h w", "video": "t h w"}
+"""The axes of one grid, by what is tokenized."""
+
 
 class Described(Protocol):
     """What the rules look at; `VisualTokenizer` has it, and so has the `TokenizerInfo` of its `describe`."""
@@ -85,7 +88,7 @@ def crop(picture: np.ndarray, size: PixelSize) -> np.ndarray:
 
 def check_ids(tokenizer: Described, ids: np.ndarray) -> None:
     """Refuse ids that are not whole numbers, not `(b [t] h w [k])`, or outside [0, vocabulary_size)."""
-    space = "b h w" if tokenizer.kind == "image" else "b t h w"
+    space = f"b {SPACES[tokenizer.kind]}"
     several = tokenizer.codebooks > 1
     rank = len(space.split()) + several
     whole = ids.dtype.kind in "iu"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vistok.autoencoders import catalogue as autoencoders
 from vistok.checkpoints.fingerprint import fingerprint
 from vistok.config import TokenizerConfig
-from vistok.grid_rules import check_ids
+from vistok.grid_rules import SPACES, check_ids
 from vistok.pixel_rules import check_pixels
 from vistok.quantizers.base import Quantized, Quantizer
 from vistok.quantizers.catalogue import built
@@ -193,7 +193,7 @@ class VisualTokenizer(nn.Module):
     @torch.inference_mode()
     def quantize(self, features: Tensor) -> Tensor:
         """Give the ids `(b [t] h w [k])` of finite feature maps `(b d [t] h w)`: the quantizer alone."""
-        space = "h w" if self.kind == "image" else "t h w"
+        space = SPACES[self.kind]
         if features.ndim != len(space.split()) + 2 or 0 in features.shape:
             raise VistokError(
                 ErrorCode.INVALID_SHAPE,

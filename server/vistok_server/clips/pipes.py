@@ -7,6 +7,7 @@ So back-pressure needs no bookkeeping, a frame is received where it will lie, an
 import asyncio
 import fcntl
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
@@ -37,6 +38,16 @@ class _Pipe:
             self._file.close()
             self._wake()
 
+    async def _ready(self, watch: Callable[..., None], unwatch: Callable[[int], object]) -> None:
+        """Wait until the kernel says that there is more, or room; or until it is closed."""
+        self._waiting = self._loop.create_future()
+        watch(self._descriptor, self._wake)
+        try:
+            await self._waiting
+        finally:
+            if not self._file.closed:
+                unwatch(self._descriptor)
+
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
@@ -66,7 +77,7 @@ class InputPipe(_Pipe):
                 raise BrokenPipeError("this end of the pipe is closed")
             taken = self._file.write(rest)
             if taken is None:
-                await self._room()
+                await self._ready(self._loop.add_writer, self._loop.remove_writer)
             else:
                 rest = rest[taken:]
 
@@ -74,15 +85,6 @@ class InputPipe(_Pipe):
         """Let the child read the end."""
         super().close()
         self._tell()
-
-    async def _room(self) -> None:
-        self._waiting = self._loop.create_future()
-        self._loop.add_writer(self._descriptor, self._wake)
-        try:
-            await self._waiting
-        finally:
-            if not self._file.closed:
-                self._loop.remove_writer(self._descriptor)
 
     def _end(self) -> None:
         self._loop.remove_reader(self._descriptor)
@@ -113,16 +115,7 @@ class OutputPipe(_Pipe):
             if came == 0:
                 break
             if came is None:
-                await self._more()
+                await self._ready(self._loop.add_reader, self._loop.remove_reader)
             else:
                 place = place[came:]
         return length - len(place)
-
-    async def _more(self) -> None:
-        self._waiting = self._loop.create_future()
-        self._loop.add_reader(self._descriptor, self._wake)
-        try:
-            await self._waiting
-        finally:
-            if not self._file.closed:
-                self._loop.remove_reader(self._descriptor)

@@ -16,8 +16,8 @@ from vistok_protocol.errors import VistokError
 from vistok_protocol.schemas import FailedItem, Problem
 from vistok_protocol.tokens import TokenGrid
 from vistok_server.answers import CLIP_TYPES, GRID_TYPES, VARY, grid_content, grid_response, json_response
-from vistok_server.clip_encoding import clip_encoding
-from vistok_server.clip_writing import written_clip
+from vistok_server.clips.decoding import written_clip
+from vistok_server.clips.encoding import clip_encoding
 from vistok_server.parts import Part
 from vistok_server.routes.call import Call
 from vistok_server.routes.queries import ClipQuery, DecodeQuery

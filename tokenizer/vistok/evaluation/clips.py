@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from vistok.evaluation.psnr import psnr
+from vistok.evaluation.sheets import stack, strip
 from vistok.evaluation.ssim import ssim
 from vistok.grid_rules import crop
 from vistok.media.clips.limits import ClipLimits
@@ -99,23 +100,9 @@ def _round_trip(
 
 def contact_sheet(results: list[ClipResult]) -> Image.Image:
     """Draw six frames of each clip, and their reconstructions below them."""
-    strips = [_strip([pair[half] for pair in result.shown]) for result in results for half in (0, 1)]
-    width = max(strip.width for strip in strips)
-    sheet = Image.new("RGB", (width, sum(strip.height + _GAP for strip in strips) - _GAP), "white")
-    top = 0
-    for strip in strips:
-        sheet.paste(strip, (0, top))
-        top += strip.height + _GAP
-    return sheet
+    return stack([_strip([pair[half] for pair in one.shown]) for one in results for half in (0, 1)], _GAP)
 
 
 def _strip(frames: list[np.ndarray]) -> Image.Image:
     chosen = [frames[round(place)] for place in np.linspace(0, len(frames) - 1, min(_SHOWN, len(frames)))]
-    height, width = chosen[0].shape[:2]
-    scale = min(1, _SHOWN_WIDTH / width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    strip = Image.new("RGB", (len(chosen) * (size[0] + _GAP) - _GAP, size[1]), "white")
-    for column, frame in enumerate(chosen):
-        shown = Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)
-        strip.paste(shown, (column * (size[0] + _GAP), 0))
-    return strip
+    return strip(chosen, _SHOWN_WIDTH / chosen[0].shape[1], _GAP)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from vistok.evaluation.psnr import psnr
+from vistok.evaluation.sheets import stack, strip
 from vistok.evaluation.ssim import ssim
 from vistok.grids import decode_grid, encode_picture
 from vistok.media.pixels import to_model
@@ -82,22 +83,7 @@ def bits_per_pixel(tokenizer: VisualTokenizer) -> float:
 
 def side_by_side(results: list[PictureResult]) -> Image.Image:
     """Draw each original beside its reconstruction, one picture a row."""
-    rows = [_row(result) for result in results]
-    width = max(row.width for row in rows)
-    sheet = Image.new("RGB", (width, sum(row.height + _GAP for row in rows) - _GAP), "white")
-    top = 0
-    for row in rows:
-        sheet.paste(row, (0, top))
-        top += row.height + _GAP
-    return sheet
-
-
-def _row(result: PictureResult) -> Image.Image:
-    pair = [Image.fromarray(pixels) for pixels in (result.original, result.reconstruction)]
-    # Never enlarged: artefacts should be judged pixel by pixel.
-    scale = min(1, _SHOWN_HEIGHT / pair[0].height)
-    size = max(1, round(pair[0].width * scale)), max(1, round(pair[0].height * scale))
-    row = Image.new("RGB", (2 * size[0] + _GAP, size[1]), "white")
-    for column, picture in enumerate(pair):
-        row.paste(picture.resize(size, Image.Resampling.LANCZOS), (column * (size[0] + _GAP), 0))
-    return row
+    rows = [
+        strip((one.original, one.reconstruction), _SHOWN_HEIGHT / len(one.original), _GAP) for one in results
+    ]
+    return stack(rows, _GAP)

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from vistok.media.endings import by_ending
 from vistok.media.limits import Limits
 from vistok_protocol.errors import ErrorCode, VistokError
 
@@ -86,12 +87,7 @@ def write_image(pixels: np.ndarray, image_format: ImageFormat) -> bytes:
 
 def format_of(path: Path) -> ImageFormat:
     """Give the format that a file's name asks for."""
-    suffix = path.suffix.lower()
-    if suffix not in _FORMATS:
-        raise VistokError(
-            ErrorCode.INVALID_REQUEST, f"expected a name ending in {', '.join(_FORMATS)}, got {path.name!r}"
-        )
-    return _FORMATS[suffix]
+    return by_ending(path, _FORMATS)
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

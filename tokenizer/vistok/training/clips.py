@@ -1,6 +1,5 @@
 """Random clips, cut from real ones or made of photos; decided by a seed and an index alone, as in `data`."""
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +11,8 @@ from torch.utils.data import Dataset
 from vistok.media.clips.folder import ClipFolder
 from vistok.media.sources import PictureSource
 from vistok.training.config import DataConfig
-from vistok.training.data import Cut
+from vistok.training.data import Cut, first_readable
 from vistok.training.moving import moving_clip
-from vistok_protocol.errors import VistokError
-
-logger = logging.getLogger(__name__)
-
-_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -46,29 +40,21 @@ class RandomClips(Dataset[Tensor]):
         return torch.from_numpy(frames).movedim(-1, 0)
 
     def _cut(self, clips: ClipFolder, random: np.random.Generator) -> np.ndarray:
-        for _ in range(_TRIES):
-            try:
-                frames = clips.frames(int(random.integers(len(clips))), random.random(), self.config.frames)
-            except VistokError as error:
-                logger.warning("left out of training: %s", error)
-                continue
-            height, width = frames[0].shape[:2]
-            cut = Cut.random((width, height), self.config, random)
-            shown = [cut.of(Image.fromarray(frame)) for frame in frames]
-            # A clip that is shorter stands still at its end.
-            return np.stack(shown + [shown[-1]] * (self.config.frames - len(shown)))
-        raise RuntimeError(f"{_TRIES} clips in a row cannot be read")
+        count = self.config.frames
+        frames = first_readable(
+            lambda: clips.frames(int(random.integers(len(clips))), random.random(), count)
+        )
+        height, width = frames[0].shape[:2]
+        cut = Cut.random((width, height), self.config, random)
+        shown = [cut.of(Image.fromarray(frame)) for frame in frames]
+        # A clip that is shorter stands still at its end.
+        return np.stack(shown + [shown[-1]] * (count - len(shown)))
 
     def _made(self, random: np.random.Generator) -> np.ndarray:
-        config = self.config
-        return moving_clip(
-            lambda: self._photo(random), config.frames, config.crop, config.smallest_scale, random
-        )
+        config, photos = self.config, self.photos
 
-    def _photo(self, random: np.random.Generator) -> Image.Image:
-        for _ in range(_TRIES):
-            try:
-                return Image.fromarray(self.photos.picture(int(random.integers(len(self.photos)))))
-            except VistokError as error:
-                logger.warning("left out of training: %s", error)
-        raise RuntimeError(f"{_TRIES} pictures in a row cannot be read")
+        def next_photo() -> Image.Image:
+            pixels = first_readable(lambda: photos.picture(int(random.integers(len(photos)))))
+            return Image.fromarray(pixels)
+
+        return moving_clip(next_photo, config.frames, config.crop, config.smallest_scale, random)

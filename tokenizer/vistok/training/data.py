@@ -4,7 +4,9 @@ The sample with index `i` is the same in every run and process, which makes resu
 at the index where it stopped.
 """
 
+import itertools
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
@@ -52,12 +54,18 @@ class RandomCrops(Dataset[Tensor]):
     def _readable(self, epoch: int, position: int) -> np.ndarray:
         """Decode the picture at a position of an epoch; after one that cannot be read comes the next."""
         order = _order(self.seed, epoch, len(self.source))
-        for place in range(position, position + _TRIES):
-            try:
-                return self.source.picture(int(order[place % len(order)]))
-            except VistokError as error:
-                logger.warning("left out of training: %s", error)
-        raise RuntimeError(f"{_TRIES} pictures in a row cannot be read")
+        places = itertools.count(position)
+        return first_readable(lambda: self.source.picture(int(order[next(places) % len(order)])))
+
+
+def first_readable(read: Callable[[], np.ndarray]) -> np.ndarray:
+    """Call until something can be read, saying what cannot."""
+    for _ in range(_TRIES):
+        try:
+            return read()
+        except VistokError as error:
+            logger.warning("left out of training: %s", error)
+    raise RuntimeError(f"{_TRIES} in a row cannot be read")
 
 
 @dataclass(frozen=True)

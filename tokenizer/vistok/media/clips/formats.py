@@ -5,9 +5,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from vistok_protocol.errors import ErrorCode, VistokError
+from vistok.media.endings import by_ending
 
 ClipFormat = Literal["mp4", "webm", "gif", "webp"]
+
+USUAL_RATE = Fraction(25)
+"""Frames a second of a clip that nobody knows the rate of."""
 
 _FORMATS: dict[str, ClipFormat] = {".mp4": "mp4", ".webm": "webm", ".gif": "gif", ".webp": "webp"}
 
@@ -82,10 +85,5 @@ ENCODINGS: dict[ClipFormat, Encoding] = {
 
 
 def clip_format_of(path: Path) -> ClipFormat:
-    """Give the format that a file's name asks for; INVALID_REQUEST for other endings."""
-    suffix = path.suffix.lower()
-    if suffix not in _FORMATS:
-        raise VistokError(
-            ErrorCode.INVALID_REQUEST, f"expected a name ending in {', '.join(_FORMATS)}, got {path.name!r}"
-        )
-    return _FORMATS[suffix]
+    """Give the format that a file's name asks for."""
+    return by_ending(path, _FORMATS)

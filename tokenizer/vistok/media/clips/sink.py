@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import BinaryIO
 
+from vistok.media.clips.guarded import Guarded
 from vistok_protocol.errors import ErrorCode, VistokError
 
 
-class ClipSink:
+class ClipSink(Guarded):
     """A file-like object over a target, for PyAV to write to."""
 
     def __init__(self, target: BinaryIO | Path) -> None:
         self._path = target if isinstance(target, Path) else None
-        self._file = _created(target) if isinstance(target, Path) else target
-        seekable = getattr(self._file, "seekable", None)
-        self._seekable = hasattr(self._file, "seek") and (seekable is None or bool(seekable()))
-        self._failure: Exception | None = None
+        file = _created(target) if isinstance(target, Path) else target
+        seekable = getattr(file, "seekable", None)
+        super().__init__(file, hasattr(file, "seek") and (seekable is None or bool(seekable())))
         self._abandoned = False
 
     def write(self, data: bytes) -> int:
@@ -27,26 +27,9 @@ class ClipSink:
                     written = self._file.write(view)
                     view = view[len(view) if written is None else written :]
             except Exception as error:
-                self._failure = error
+                self.failure = error
                 raise
         return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to another place, as in a file."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Give the place that is written next."""
-        return self._file.tell()
-
-    def seekable(self) -> bool:
-        """Say whether `seek` works."""
-        return self._seekable
-
-    def raise_failure(self) -> None:
-        """Raise what the target raised, if it did."""
-        if self._failure is not None:
-            raise self._failure
 
     def abandon(self) -> None:
         """Write nothing more, and remove a file that was created."""

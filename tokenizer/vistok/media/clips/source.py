@@ -7,25 +7,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from vistok.media.clips.guarded import Guarded
 from vistok.media.clips.limits import ClipLimits
 from vistok_protocol.errors import ErrorCode, VistokError
 
 
-class ClipSource:
+class ClipSource(Guarded):
     """A file-like object over bytes, a file, or a stream that is still arriving.
 
     It is what PyAV and Pillow read from. It has no name, so FFmpeg judges a clip by its content alone.
-
-    Attributes:
-        failure: what reading raised. The decoders in between may swallow it; callers raise it then.
     """
 
     def __init__(self, file: BinaryIO, limits: ClipLimits, part: bool) -> None:
         """Read from `file`; `part` is whether less than all of it may be wanted."""
-        self.failure: Exception | None = None
-        self._file = file
+        super().__init__(file, _is_seekable(file))
         self._limits = limits
-        self._seekable = _is_seekable(file)
         # A stream gives what it has: read(n) of a buffered one would wait for all n bytes.
         self._read_some: Callable[[int], bytes | None] = getattr(file, "read1", file.read)
         self._ahead = b""
@@ -47,18 +43,6 @@ class ClipSource:
             raise
         return data
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to another place, as in a file."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Give the place that is read next."""
-        return self._file.tell()
-
-    def seekable(self) -> bool:
-        """Say whether `seek` works."""
-        return self._seekable
-
     def only_forward(self) -> None:
         """Let decoders take it for a stream from here on."""
         self._seekable = False
@@ -77,11 +61,6 @@ class ClipSource:
     def rest(self) -> bytes:
         """Read all that is left."""
         return self._whole(-1)
-
-    def raise_failure(self) -> None:
-        """Raise what reading raised, if it did."""
-        if self.failure is not None:
-            raise self.failure
 
     def _whole(self, count: int) -> bytes:
         chunks, missing = [], count

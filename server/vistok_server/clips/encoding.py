@@ -10,8 +10,8 @@ from vistok.media.clips.selection import Selection
 from vistok.media.fitting import Fit
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.tokens import PixelSize
-from vistok_server.clip_tokenizing import ClipTokenizing, EncodedFrames
 from vistok_server.clips.messages import ClipHead
+from vistok_server.clips.pieces import ClipTokenizing, EncodedFrames
 from vistok_server.clips.reading import ClipReader, clip_reader
 from vistok_server.settings import Settings
 from vistok_server.tokenizing import Tokenizing

@@ -2,18 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from fractions import Fraction
 
 from vistok.grid_rules import crop
-from vistok.media.clips.formats import ClipFormat
+from vistok.media.clips.formats import USUAL_RATE, ClipFormat
 from vistok_protocol.errors import VistokError
 from vistok_protocol.tokens import TokenGrid
-from vistok_server.clip_tokenizing import ClipTokenizing
+from vistok_server.clips.pieces import ClipTokenizing
 from vistok_server.clips.writing import ClipEncoder, clip_writer
 from vistok_server.tokenizing import Tokenizing
-
-# Of a grid that names no rate.
-_USUAL_RATE = Fraction(25)
 
 
 async def written_clip(work: Tokenizing, grid: TokenGrid, clip_format: ClipFormat) -> AsyncGenerator[bytes]:
@@ -23,7 +19,7 @@ async def written_clip(work: Tokenizing, grid: TokenGrid, clip_format: ClipForma
     """
     size = grid.pixels
     with work.engine.admit_clip(work.sender):
-        async with clip_writer(clip_format, size.height, size.width, size.rate or _USUAL_RATE) as writer:
+        async with clip_writer(clip_format, size.height, size.width, size.rate or USUAL_RATE) as writer:
             writing = asyncio.create_task(_write(work, grid, writer))
             try:
                 async for piece in writer.pieces():

@@ -14,7 +14,7 @@ from vistok import VisualTokenizer
 from vistok.clips import decode_clip, encode_clip
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_server.app import create_app
-from vistok_server.clip_tokenizing import ClipTokenizing
+from vistok_server.clips.pieces import ClipTokenizing
 from vistok_server.engine import Engine
 from vistok_server.jobs import Sender
 from vistok_server.settings import Settings

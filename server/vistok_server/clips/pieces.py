@@ -54,18 +54,13 @@ class ClipTokenizing:
         """
         past: list[np.ndarray] = []
         factor, rate = self.work.tokenizer.factor, self.work.tokenizer.temporal_factor
-        for start, piece in _latent_pieces(ids):
-            count = len(piece) * rate - (rate - 1 if start == 0 else 0)
+        for piece in np.split(ids, range(1, len(ids), _LATENTS)):
+            count = len(piece) * rate if past else 1
             shape = count, piece.shape[1] * factor, piece.shape[2] * factor
             done = await self.work.done(DecodedPiece, DecodePiece(past, piece), shape)
             past = done.past
             yield done.frames[:frames]
             frames -= len(done.frames)
-
-
-def _latent_pieces(ids: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    starts = [0, *range(1, len(ids), _LATENTS)]
-    return [(start, ids[start : start + _LATENTS] if start else ids[:1]) for start in starts]
 
 
 async def _grouped(frames: AsyncIterator[np.ndarray], size: int) -> AsyncGenerator[Piece]:
