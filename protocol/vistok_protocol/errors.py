@@ -26,12 +26,14 @@ class ErrorCode(StrEnum):
     INVALID_TOKENS = "invalid_tokens", 400
     UNAUTHORIZED = "unauthorized", 401
     TOKENIZER_NOT_FOUND = "tokenizer_not_found", 404
+    GRID_NOT_FOUND = "grid_not_found", 404
     NOT_FOUND = "not_found", 404
     METHOD_NOT_ALLOWED = "method_not_allowed", 405
     NOT_ACCEPTABLE = "not_acceptable", 406
     FINGERPRINT_MISMATCH = "fingerprint_mismatch", 409
     TOO_LARGE = "too_large", 413
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", 415
+    RANGE_NOT_SATISFIABLE = "range_not_satisfiable", 416
     UNREADABLE_MEDIA = "unreadable_media", 422
     INVALID_ARRAY = "invalid_array", 422
     INVALID_SHAPE = "invalid_shape", 422

@@ -169,6 +169,12 @@ class QuantizedIds(Body):
     ids: list[Any]
 
 
+class StoredGrid(Body):
+    """What keeping a grid answers with: its address, the SHA-256 of its token bytes in hexadecimal digits."""
+
+    id: str
+
+
 class FailedItem(Body):
     """One of several files that could not be encoded."""
 

@@ -4,11 +4,10 @@ The bytes are specified in docs/token-format.md. Does not know what the ids mean
 the same fingerprint does.
 """
 
-import base64
-import binascii
 import operator
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vistok_protocol.base64url import from_base64url, to_base64url
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.packing import pack_ids, unpack_ids
 from vistok_protocol.token_header import CHECKSUM_SIZE, MAX_UINT32, Header
@@ -132,12 +132,30 @@ class TokenGrid:
 
     def to_base64url(self) -> str:
         """Return the token bytes in base64url without padding, as they stand in a URL or in JSON."""
-        return base64.urlsafe_b64encode(self.to_bytes()).rstrip(b"=").decode("ascii")
+        return to_base64url(self.to_bytes())
 
     @classmethod
     def from_base64url(cls, text: str, *, max_ids: int = MAX_IDS) -> "TokenGrid":
         """Read `to_base64url`'s text, with or without padding; errors as in `from_bytes`."""
-        return cls.from_bytes(_base64url_bytes(text), max_ids=max_ids)
+        return cls.from_bytes(from_base64url(text), max_ids=max_ids)
+
+    @classmethod
+    def joined(cls, grids: Iterable["TokenGrid"]) -> "TokenGrid":
+        """Return the grid of a whole clip from those of its pieces, in their order.
+
+        Raises VistokError INVALID_TOKENS for no grid at all, other shapes than (t h w), and grids that
+        differ in more than their ids and their length.
+        """
+        pieces = list(grids)
+        if not pieces:
+            raise _invalid("expected the grids of a clip, got none")
+        first = pieces[0]
+        for piece in pieces:
+            if len(piece.shape) != 3 or piece._of_any_length() != first._of_any_length():
+                raise _invalid("expected grids of one clip, which are alike in all but their ids and length")
+        frames = sum(piece.pixels.frames or 0 for piece in pieces)
+        ids = np.concatenate([piece.ids for piece in pieces])
+        return replace(first, ids=ids, pixels=replace(first.pixels, frames=frames))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the token bytes to a file."""
@@ -171,6 +189,10 @@ class TokenGrid:
             raise VistokError(
                 ErrorCode.ID_OUT_OF_RANGE, f"expected ids from 0 to {self.vocabulary_size - 1}, got {wrong}"
             )
+
+    def _of_any_length(self) -> Header:
+        """Return the header of this grid if it had one latent frame, for one frame."""
+        return replace(self._header(self.ids[:1]), frames=1)
 
     def _header(self, ids: NDArray[Any]) -> Header:
         rate = self.pixels.rate
@@ -214,19 +236,6 @@ def _check_content(view: memoryview, header: Header) -> None:
     used = header.count * header.bits % 8
     if used and content[-1] >> used:
         raise _invalid("the unused bits after the last id are not zero")
-
-
-def _base64url_bytes(text: str) -> bytes:
-    bare = text.rstrip("=")
-    try:
-        data = base64.b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_", validate=True)
-    except (ValueError, binascii.Error) as error:
-        raise _invalid(f"expected tokens in base64url, got {text[:40]!r}") from error
-    # Python's decoder also takes "+", "/" and stray bits at the end: second spellings of the same bytes.
-    canonical = base64.urlsafe_b64encode(data).decode("ascii")
-    if text not in (canonical, canonical.rstrip("=")):
-        raise _invalid(f"expected tokens in canonical base64url, got {text[:40]!r}")
-    return data
 
 
 def _pixel_count(name: str, value: int) -> int:

@@ -12,7 +12,7 @@ from vistok_protocol.schemas import EncodedGrid, TokenizerInfo
 from vistok_protocol.tokens import TokenGrid
 
 GRID_TYPES = (media_types.JSON, media_types.TOKENS, media_types.NPY)
-CLIP_TYPES = (media_types.MP4, media_types.WEBM, media_types.GIF, media_types.WEBP)
+CLIP_TYPES = (media_types.MP4, media_types.WEBM, media_types.GIF, media_types.WEBP, media_types.NPY)
 IDS_TYPES = (media_types.JSON, media_types.NPY)
 PICTURE_TYPES = (media_types.PNG, media_types.WEBP, media_types.JPEG, media_types.NPY)
 SHOWN_TYPES = (*PICTURE_TYPES, media_types.MP4, media_types.WEBM, media_types.GIF)

@@ -13,9 +13,12 @@ from starlette.middleware.cors import CORSMiddleware
 from vistok_protocol.errors import VistokError
 from vistok_protocol.schemas import TokenizerInfo
 from vistok_server import problems, tracing
+from vistok_server.bounded_folder import bounded_folder
+from vistok_server.clips.cache import ClipCache
 from vistok_server.connection import Attendance, Envelope
 from vistok_server.engine import Engine
-from vistok_server.routes import administration, coding, information, latents
+from vistok_server.grid_store import GridStore
+from vistok_server.routes import administration, coding, grids, information, latents
 from vistok_server.settings import Settings
 from vistok_server.workers.placement import placements
 from vistok_server.workers.process import ProcessWorker
@@ -53,7 +56,7 @@ def create_app(
         # FastAPI's own spans hold the whole query, and with it the tokens of a picture.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    for router in (information.router, coding.router, latents.router):
+    for router in (information.router, coding.router, latents.router, grids.router):
         app.include_router(router)
     if settings.admin_keys:
         app.include_router(administration.router)
@@ -84,9 +87,15 @@ def _lifespan(
         engine = app.state.engine = Engine(settings, _workers(settings, tokenizers))
         if on_loaded is not None:
             engine.served.loaded.add_done_callback(on_loaded)
-        engine.start()
-        yield
-        await engine.stop()
+        with (
+            bounded_folder(settings.grid_folder, settings.max_grid_bytes) as grid_folder,
+            bounded_folder(None, settings.max_clip_cache_bytes) as clip_folder,
+        ):
+            app.state.grid_store = GridStore(grid_folder)
+            app.state.clip_cache = ClipCache(clip_folder, engine.off_loop)
+            engine.start()
+            yield
+            await engine.stop()
         await tracing.send_rest(tracer_provider)
 
     return run

@@ -55,6 +55,7 @@ def serve(
         return
     logs.configure(settings.log_format, "service")
     tracer_provider = _tracer_provider()
+    _make_folder(settings.grid_folder)
     listener = _listen(host, port)
     # Imported here, so that `--help` and a wrong option do not wait for it.
     from vistok_server.app import create_app
@@ -114,6 +115,15 @@ def _tracer_provider() -> "TracerProvider | None":
         return provider_from_environment()
     except VistokError as error:
         _fail(error.detail)
+
+
+def _make_folder(folder: Path | None) -> None:
+    """See that grids can be kept there, before anything is begun."""
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _fail(f"cannot use {folder} as grid_folder: {error.strerror}")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -120,7 +120,9 @@ class _Caller:
 
     async def receive(self) -> Message:
         message = await self._receive()
-        if message["type"] == "http.request" and not message.get("more_body", False):
+        if message["type"] == "http.disconnect":
+            self._leave()
+        elif not message.get("more_body", False):
             self.watch()
         return message
 
@@ -135,10 +137,16 @@ class _Caller:
     async def _wait_for_leaving(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._leave()
+
+    def _leave(self) -> None:
         # A connection also ends when the answer is complete; then the work may tidy up.
-        if not self._answer.complete and self._work is not None:
-            self.has_left = True
+        if self._answer.complete or self._work is None:
+            return
+        self.has_left = True
+        if asyncio.current_task() is not self._work:
             self._work.cancel()
+        raise asyncio.CancelledError
 
 
 def _seconds_wanted(headers: Headers) -> float:

@@ -17,6 +17,6 @@ class Patience:
     is_renewed: bool
 
     def renew(self) -> None:
-        """Begin anew, if that may be."""
-        if self.is_renewed:
+        """Begin anew, if that may be, and it is not over."""
+        if self.is_renewed and not self._timeout.expired():
             self._timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)

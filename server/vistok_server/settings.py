@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     """The longest clip that is answered with one grid; one answered piece by piece may be of any length."""
     max_clip_frames: int = Field(default=20_000, ge=1)
     """The most frames of a clip that is answered with one grid."""
+    max_clip_cache_bytes: int = Field(default=1024 * MEBIBYTE, ge=1)
+    """The most bytes of clips that are kept in a temporary folder since parts of them were asked for."""
+    grid_folder: Path | None = None
+    """Where the grids of PUT /v1/grids are kept; by default in a temporary folder, as long as it runs."""
+    max_grid_bytes: int = Field(default=1024 * MEBIBYTE, ge=1)
+    """The most bytes of grids that are kept; above it the least recently used go."""
     max_waiting_bytes: int = Field(default=1024 * MEBIBYTE, ge=1)
     """The most bytes of bodies in the house at once, arriving or waiting; above it: 429."""
     max_waiting_pixels: int = Field(default=1_000_000_000, ge=1)
@@ -169,4 +175,4 @@ def _one_line(text: str | None) -> str:
 
 def _toml_line(name: str, value: object) -> str:
     # JSON's numbers, strings and lists of them are TOML's too; TOML has no null.
-    return f"# {name} =" if value is None else f"{name} = {json.dumps(value)}"
+    return f"# {name} =" if value is None else f"{name} = {json.dumps(value, default=str)}"

@@ -11,6 +11,7 @@ from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.npy import read_npy
 from vistok_protocol.schemas import DecodeRequest, LookupRequest, TokenizerInfo
+from vistok_protocol.token_header import Header
 from vistok_protocol.tokens import PixelSize, TokenGrid
 from vistok_server.parts import Part
 from vistok_server.settings import Settings
@@ -54,6 +55,13 @@ def read_grid_from_url(tokens: str, tokenizer: TokenizerInfo, settings: Settings
     check_grid(tokenizer, grid)
     _check_frame(grid, tokenizer, settings)
     return grid
+
+
+def tokenizer_of(part: Part) -> str:
+    """Give the name in token bytes, of which no more is read; UNSUPPORTED_MEDIA_TYPE, and as `read_grid`."""
+    if part.media_type != media_types.TOKENS:
+        raise _unsupported(part, media_types.TOKENS)
+    return Header.from_bytes(part.data).tokenizer
 
 
 def read_features(part: Part, tokenizer: TokenizerInfo, settings: Settings) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 
 from vistok_protocol.errors import ErrorCode, VistokError
-from vistok_protocol.npy import MAX_HEADER_SIZE, read_npy, write_npy
+from vistok_protocol.npy import MAX_HEADER_SIZE, npy_header, read_npy, read_npy_header, write_npy
 
 NUMBERS = (
     hypothesis_numpy.integer_dtypes()
@@ -145,3 +145,23 @@ def test_noise_is_refused_with_our_error(noise: bytes, opening: bytes) -> None:
 def test_objects_are_not_written() -> None:
     with pytest.raises(VistokError, match="object"):
         write_npy(np.array([None]))
+
+
+def test_a_header_is_read_up_to_its_end_and_no_further() -> None:
+    array = np.arange(6, dtype=np.int16).reshape(2, 3)
+    stream = io.BytesIO(npy_header(array.shape, array.dtype) + array.tobytes())
+    header = read_npy_header(stream)
+    assert (header.shape, header.dtype, header.fortran_order) == ((2, 3), np.int16, False)
+    assert stream.read() == array.tobytes()
+    np.testing.assert_array_equal(np.load(io.BytesIO(stream.getvalue())), array)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_of_a_header_without_end_little_is_read(version: int) -> None:
+    length = 60_000 if version == 1 else 2**32 - 1
+    opening = b"\x93NUMPY" + bytes([version, 0]) + length.to_bytes(2 * version, "little")
+    stream = io.BytesIO(opening + b" " * 10**6)
+    with pytest.raises(VistokError) as refused:
+        read_npy_header(stream)
+    assert refused.value.code is ErrorCode.INVALID_ARRAY
+    assert stream.tell() <= MAX_HEADER_SIZE + 12

@@ -1,6 +1,7 @@
 """Token grids and their bytes: round trips, and the file of docs/token-format.md."""
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,40 @@ def test_a_grid_that_could_not_be_decoded_is_refused(code: ErrorCode, change: di
 def test_pixel_sizes_outside_the_format_are_refused(size: tuple[int, int]) -> None:
     with pytest.raises(VistokError, match="expected a pixel size's"):
         PixelSize(*size)
+
+
+def piece(start: int, latent: int, frames: int) -> TokenGrid:
+    ids = np.arange(start, start + latent).repeat(6).reshape(latent, 2, 3)
+    return TokenGrid(
+        ids, "clip/v1", FINGERPRINT, "video", 64, PixelSize(16, 24, frames, Fraction(30000, 1001))
+    )
+
+
+def test_pieces_of_a_clip_are_joined() -> None:
+    assert TokenGrid.joined(iter([piece(0, 1, 1), piece(1, 4, 16), piece(5, 2, 5)])) == piece(0, 7, 22)
+    assert TokenGrid.joined([piece(3, 2, 8)]) == piece(3, 2, 8)
+    several = video_grid()
+    twice = TokenGrid.joined([several, several])
+    np.testing.assert_array_equal(twice.ids, np.concatenate([several.ids, several.ids]))
+    assert twice.pixels == replace(several.pixels, frames=10)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [],
+        [image_grid()],
+        [piece(0, 1, 1), image_grid()],
+        [piece(0, 1, 1), video_grid()],
+        [piece(0, 1, 1), replace(piece(1, 1, 1), fingerprint="f" * 32)],
+        [piece(0, 1, 1), replace(piece(1, 1, 1), pixels=PixelSize(16, 24, 1, 25))],
+        [piece(0, 1, 1), replace(piece(1, 1, 1), pixels=PixelSize(16, 23, 1, Fraction(30000, 1001)))],
+        [piece(0, 1, 1), replace(piece(1, 1, 1), ids=np.zeros((1, 3, 2), int))],
+        [replace(piece(0, 1, 1), ids=np.array([1, 2]))],
+    ],
+    ids=["none", "picture", "mixed", "codebooks", "weights", "rate", "width", "shape", "one axis"],
+)
+def test_what_is_not_of_one_clip_is_not_joined(pieces: list[TokenGrid]) -> None:
+    with pytest.raises(VistokError, match=r"of (a|one) clip") as refused:
+        TokenGrid.joined(pieces)
+    assert refused.value.code is ErrorCode.INVALID_TOKENS

@@ -28,6 +28,9 @@ async def test_only_keys_of_the_service_open_it(serve: Serve) -> None:
             await client.post(DECODE, json=IDS, headers=headers),
             await client.get("/v1/tokenizers", headers=headers),
             await client.get("/v1/tokenizers/fake", headers=headers),
+            await client.put("/v1/grids", content=b"not even read", headers=headers),
+            await client.get(f"/v1/grids/{'0' * 64}", headers=headers),
+            await client.get(f"/v1/grids/{'0' * 64}/reconstruction", headers=headers),
         ):
             assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
             assert answer.headers["www-authenticate"] == "Bearer"

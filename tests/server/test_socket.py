@@ -178,6 +178,18 @@ async def test_the_job_of_a_caller_who_hangs_up_is_not_run(
     assert [shape for _, shape in tokenizer.batches] == [(1, 1, 3), (1, 1, 2)]
 
 
+async def test_a_caller_who_leaves_while_sending_is_no_fault_of_the_service(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connected(running) as caller:
+        head = b"POST /v1/tokenizers/fake/encode HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+        caller.sendall(head + b"Content-Length: 100\r\n\r\n" + b"half of it")
+        await running.until(lambda engine: engine.in_house == 1)
+    await running.until(lambda engine: engine.in_house == 0)
+    assert httpx.get(f"{running.url}/readyz").status_code == 200
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
 def test_a_refused_upload_leaves_the_connection_and_the_service_usable(running: Running) -> None:
     with httpx.Client(base_url=running.url, timeout=30) as client:
         large = client.post(

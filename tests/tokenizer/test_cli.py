@@ -13,7 +13,9 @@ from PIL import Image
 from tests.clips import clip
 from tests.pictures import encoded, scene, write_folder
 from vistok import VisualTokenizer
+from vistok.clips import decode_clip, encode_clip
 from vistok.grids import encode_picture
+from vistok.media.clips.formats import USUAL_RATE
 from vistok.media.clips.limits import ClipLimits
 from vistok.media.clips.reading import open_clip
 from vistok.media.clips.selection import Selection
@@ -74,6 +76,18 @@ def test_a_clip_to_tokens_and_back(tiny_video_folder: Path, tmp_path: Path) -> N
     with open_clip(back, Selection(), ClipLimits()) as shown:
         assert (shown.height, shown.width, shown.fps) == (34, 50, 12)
         assert len(list(shown.frames)) == 6
+
+
+def test_a_clip_as_an_array_to_tokens_and_back(tiny_video_folder: Path, tmp_path: Path) -> None:
+    frames = np.stack([scene(34, 50, seed) for seed in range(7)])
+    np.save(tmp_path / "frames.npy", frames)
+    tokens, back = tmp_path / "frames.vtok", tmp_path / "back.npy"
+    vistok("encode", tmp_path / "frames.npy", "-t", tiny_video_folder)
+    tokenizer = VisualTokenizer.from_pretrained(tiny_video_folder)
+    grid = TokenGrid.load(tokens)
+    assert grid == encode_clip(tokenizer, frames, USUAL_RATE)
+    vistok("decode", tokens, "-o", back, "-t", tiny_video_folder)
+    assert np.array_equal(np.load(back), list(decode_clip(tokenizer, grid)))
 
 
 def test_a_picture_is_a_clip_of_one_frame(photo: Path, tiny_video_folder: Path) -> None:

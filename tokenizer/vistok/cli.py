@@ -81,7 +81,7 @@ def decode(
     ] = None,
     any_fingerprint: Annotated[bool, typer.Option(help="Decode ids that another tokenizer made.")] = False,
 ) -> None:
-    """Turn a token file back into a picture (.png, .webp, .jpg) or a clip (.mp4, .webm, .gif, .webp)."""
+    """Turn tokens back into a picture (.png, .webp, .jpg) or a clip (.mp4, .webm, .gif, .webp, .npy)."""
     from vistok.files import decode_file
     from vistok.tokenizer import VisualTokenizer
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from vistok.clips import decode_clip, encode_clip
 from vistok.grids import decode_grid, encode_picture
+from vistok.media.clips.array_clip import write_array_clip
 from vistok.media.clips.formats import USUAL_RATE, clip_format_of
 from vistok.media.clips.limits import ClipLimits
 from vistok.media.clips.reading import open_clip
@@ -45,7 +46,10 @@ def decode_file(
         path.write_bytes(write_image(decode_grid(tokenizer, grid, any_fingerprint), image_format))
         return
     clip_format, size = clip_format_of(path), grid.pixels
-    frames = decode_clip(tokenizer, grid, any_fingerprint)
+    frames = progress(decode_clip(tokenizer, grid, any_fingerprint), size.frames)
+    if clip_format == "npy":
+        write_array_clip(path, frames, size)
+        return
     with ClipWriter(path, clip_format, size.height, size.width, size.rate or USUAL_RATE) as writer:
-        for frame in progress(frames, size.frames):
+        for frame in frames:
             writer.write(frame)

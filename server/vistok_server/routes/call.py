@@ -6,7 +6,7 @@ each of them more than everything else that the serving process does for it.
 
 import math
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import ExitStack, aclosing
+from contextlib import AbstractContextManager, ExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -41,23 +41,20 @@ class CallRoute(APIRoute):
 
 
 @dataclass(frozen=True)
-class Call:
-    """A request, and what was found out about it."""
+class Entry:
+    """A request that was let in.
+
+    Attributes:
+        engine: of the application.
+        sender: who asks.
+        count: counts bytes that are held for this request; OVERLOADED when they are too many.
+    """
 
     request: Request
-    work: Tokenizing
-    _count: Count
+    engine: Engine
+    sender: Sender
+    count: Count
     _patience: Patience
-
-    @property
-    def engine(self) -> Engine:
-        """The engine of the application."""
-        return self.work.engine
-
-    @property
-    def tokenizer(self) -> TokenizerInfo:
-        """The tokenizer that the path names."""
-        return self.work.tokenizer
 
     @property
     def request_id(self) -> str:
@@ -79,7 +76,7 @@ class Call:
         came whole.
         """
         async with self.engine.uploading():
-            return await read_part(self.request, self.engine.settings.max_body_bytes, self._count)
+            return await read_part(self.request, self.engine.settings.max_body_bytes, self.count)
 
     async def stream(self, max_bytes: int) -> AsyncGenerator[bytes]:
         """Read a raw body piece by piece, keeping nothing of it; TOO_LARGE, and NOT_READY as for `body`."""
@@ -87,32 +84,67 @@ class Call:
             async for piece in limited_stream(self.request, max_bytes, lambda _: None):
                 yield piece
 
-    def lasting_work(self) -> Tokenizing:
-        """Give orders without a deadline of their own: for `lasting`."""
-        if not self._patience.is_renewed:
-            return self.work
-        return replace(self.work, sender=replace(self.work.sender, deadline=math.inf))
+    def renew_time(self) -> None:
+        """Let the service's time begin anew, where the caller has set none."""
+        self._patience.renew()
 
     async def lasting(self, pieces: AsyncGenerator[Piece]) -> AsyncGenerator[Piece]:
-        """Hand pieces on; where the caller has set no time, the service's begins anew with each."""
+        """Hand pieces on; the time begins anew with each."""
         async with aclosing(pieces):
             async for piece in pieces:
-                self._patience.renew()
+                self.renew_time()
                 yield piece
+
+    def hold(self, context: AbstractContextManager[None]) -> None:
+        """Stay in a context until the answer has left."""
+        self.request.state.until_answered.enter_context(context)
 
     async def files(self) -> list[Part]:
         """Read the files of a multipart body; the errors of `body` and of `read_parts`."""
         settings = self.engine.settings
         async with self.engine.uploading():
             return await read_parts(
-                self.request, settings.max_multipart_bytes, settings.max_files, self._count
+                self.request, settings.max_multipart_bytes, settings.max_files, self.count
             )
+
+    def call(self, tokenizer: str) -> "Call":
+        """Give the call that this is, of a tokenizer by its name; TOKENIZER_NOT_FOUND, NOT_READY."""
+        work = Tokenizing(self.engine, self.sender, self.engine.tokenizer(tokenizer))
+        return Call(self.request, self.engine, self.sender, self.count, self._patience, work)
+
+
+@dataclass(frozen=True)
+class Call(Entry):
+    """A request that was let in, and the work that it is about."""
+
+    work: Tokenizing
+
+    @property
+    def tokenizer(self) -> TokenizerInfo:
+        """The tokenizer that it is about."""
+        return self.work.tokenizer
+
+    def lasting_work(self) -> Tokenizing:
+        """Give orders without a deadline of their own: for `lasting`."""
+        return self._endless(self.sender) if self._patience.is_renewed else self.work
+
+    def shared_work(self) -> Tokenizing:
+        """Give orders that may go on when this call is over, for others: without its deadline and trace."""
+        return self._endless(replace(self.sender, trace=None))
+
+    def _endless(self, sender: Sender) -> Tokenizing:
+        return replace(self.work, sender=replace(sender, deadline=math.inf))
 
 
 def entered(request: Request) -> Call:
+    """Let a call in whose path names its tokenizer; the errors of `let_in`, and TOKENIZER_NOT_FOUND."""
+    return let_in(request).call(request.path_params["name"])
+
+
+def let_in(request: Request) -> Entry:
     """Let a call in, before its body is read; the place it takes is given back when its answer has left.
 
-    Raises UNAUTHORIZED, OVERLOADED, NOT_READY, TOKENIZER_NOT_FOUND, INVALID_REQUEST.
+    Raises UNAUTHORIZED, OVERLOADED, NOT_READY, INVALID_REQUEST.
     """
     engine: Engine = request.app.state.engine
     state = request.state
@@ -120,8 +152,7 @@ def entered(request: Request) -> Call:
     until_answered: ExitStack = state.until_answered
     until_answered.enter_context(engine.admit(sender))
     count = until_answered.enter_context(engine.bodies.holding())
-    work = Tokenizing(engine, sender, engine.tokenizer(request.path_params["name"]))
-    return Call(request, work, count, state.patience)
+    return Entry(request, engine, sender, count, state.patience)
 
 
 def read_query(request: Request, model: type[Query]) -> Query:

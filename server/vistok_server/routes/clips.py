@@ -9,7 +9,7 @@ import orjson
 from starlette.responses import Response
 
 from vistok.grid_rules import make_grid
-from vistok.media.clips.formats import ClipFormat
+from vistok.media.clips.formats import OutputFormat
 from vistok.media.clips.limits import ClipLimits
 from vistok_protocol import media_types
 from vistok_protocol.errors import VistokError
@@ -25,11 +25,12 @@ from vistok_server.routes.streaming import StreamedResponse
 from vistok_server.settings import Settings
 from vistok_server.tokens_in import read_grid
 
-_FORMATS: dict[str, ClipFormat] = {
+FORMATS: dict[str, OutputFormat] = {
     media_types.MP4: "mp4",
     media_types.WEBM: "webm",
     media_types.GIF: "gif",
     media_types.WEBP: "webp",
+    media_types.NPY: "npy",
 }
 # Of a clip whose ids leave as they are done: nothing of it is kept, so it may go on for ever.
 _ENDLESS = 2**62
@@ -92,7 +93,7 @@ async def clip_response(
     call: Call, grid: TokenGrid, media_type: str, headers: Mapping[str, str]
 ) -> StreamedResponse:
     """Answer with the clip of a grid that was checked, as one of `CLIP_TYPES`."""
-    pieces = call.lasting(written_clip(call.lasting_work(), grid, _FORMATS[media_type]))
+    pieces = call.lasting(written_clip(call.lasting_work(), grid, FORMATS[media_type]))
     return StreamedResponse(await anext(pieces), pieces, media_type, headers)
 
 

@@ -1,7 +1,6 @@
 """Pictures to grids and back: encode, decode, reconstruct, reconstruction."""
 
 import asyncio
-import hashlib
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,7 +11,6 @@ from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.schemas import DecodeRequest, EncodedGrid, FailedItem, Items, Problem
 from vistok_server.answers import (
-    CLIP_TYPES,
     GRID_TYPES,
     PICTURE_TYPES,
     SHOWN_TYPES,
@@ -24,9 +22,10 @@ from vistok_server.answers import (
 from vistok_server.bodies import is_multipart
 from vistok_server.parts import Part
 from vistok_server.routes.call import Call, CallRoute, entered
-from vistok_server.routes.clips import clip_response, decode_clip, encode_clip, encode_clips
-from vistok_server.routes.documentation import BINARY, PROBLEMS, described, documented
+from vistok_server.routes.clips import decode_clip, encode_clip, encode_clips
+from vistok_server.routes.documentation import BINARY, IN_PARTS, PROBLEMS, UNCHANGED, described, documented
 from vistok_server.routes.queries import ClipQuery, DecodeQuery, EncodeQuery, FitQuery, ReconstructionQuery
+from vistok_server.routes.reconstruction import reconstruction_response, shown_types
 from vistok_server.tokens_in import read_grid, read_grid_from_url
 
 router = APIRouter(
@@ -48,7 +47,6 @@ GRID_BODY = {
 # What is read or written in less time than it takes to hand it to a thread.
 QUICK_IDS = 4096
 QUICK_BYTES = 16_384
-IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 @router.post(
@@ -107,24 +105,15 @@ async def decode(request: Request) -> Response:
 @router.get(
     "/reconstruction",
     openapi_extra=documented(ReconstructionQuery, answers=SHOWN_TYPES),
-    responses={304: {"description": "What the caller has is still right"}},
+    responses=UNCHANGED | IN_PARTS,
 )
 async def reconstruction(request: Request) -> Response:
     """Give what the tokens in the URL show: for `<img src>`, `<video src>`, and caches: it never changes."""
     call = entered(request)
     tokens = call.query(ReconstructionQuery).tokens
-    of_clip = call.tokenizer.kind == "video"
-    media_type = call.answer_type(*(CLIP_TYPES if of_clip else PICTURE_TYPES))
+    media_type = call.answer_type(*shown_types(call.tokenizer))
     grid = read_grid_from_url(tokens, call.tokenizer, call.engine.settings)
-    identity = f"{call.tokenizer.fingerprint} {media_type} {tokens.rstrip('=')}"
-    etag = f'"{hashlib.sha256(identity.encode()).hexdigest()[:32]}"'
-    headers = VARY | {"ETag": etag, "Cache-Control": IMMUTABLE}
-    if _matches(request.headers.get("if-none-match", ""), etag):
-        return Response(status_code=304, headers=headers)
-    if of_clip:
-        return await clip_response(call, grid, media_type, headers)
-    content = await call.work.decode(grid, media_type)
-    return Response(content, headers=headers, media_type=media_type)
+    return await reconstruction_response(call, grid, tokens.rstrip("="), media_type)
 
 
 @router.post("/reconstruct", openapi_extra=documented(FitQuery, PICTURE_BODY, PICTURE_TYPES))
@@ -158,8 +147,3 @@ async def _item(part: Part, call: Call, fit: Fit, include_ids: bool) -> dict[str
     except VistokError as error:
         return FailedItem(error=Problem.from_error(error, call.request_id)).body()
     return grid_content(grid, include_ids)
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    candidates = (candidate.strip().removeprefix("W/") for candidate in if_none_match.split(","))
-    return any(candidate in ("*", etag) for candidate in candidates)

@@ -10,13 +10,25 @@ from vistok_protocol.schemas import Problem
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 SECURITY_SCHEME = "HTTPBearer"
 
-_NAME = {
-    "name": "name",
-    "in": "path",
-    "required": True,
-    "description": "A tokenizer's name",
-    "schema": {"type": "string"},
-}
+Parameters = tuple[dict[str, Any], ...]
+TOKENIZER: Parameters = (
+    {
+        "name": "name",
+        "in": "path",
+        "required": True,
+        "description": "A tokenizer's name",
+        "schema": {"type": "string"},
+    },
+)
+GRID_ID: Parameters = (
+    {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The SHA-256 of the grid's token bytes",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    },
+)
 _HEADERS: list[dict[str, Any]] = [
     {"name": media_types.PRIORITY, "in": "header", "schema": {"type": "string", "enum": ["normal", "bulk"]}},
     {"name": media_types.TIMEOUT, "in": "header", "schema": {"type": "integer", "minimum": 1}},
@@ -37,6 +49,7 @@ def documented(
     body: dict[str, Any] | None = None,
     answers: tuple[str, ...] = (),
     *json_answers: type[BaseModel],
+    path: Parameters = TOKENIZER,
 ) -> dict[str, Any]:
     """Describe a call's parameters, and by their media types its body and its answers."""
     contents = {
@@ -44,7 +57,7 @@ def documented(
         for media_type in answers
     }
     extra: dict[str, Any] = {
-        "parameters": [_NAME, *(_parameters(query) if query else []), *_HEADERS],
+        "parameters": [*path, *(_parameters(query) if query else []), *_HEADERS],
         "security": [{SECURITY_SCHEME: []}, {}],  # whether keys are asked for is the operator's choice
         "responses": {"200": {"content": contents}},
     }
@@ -83,6 +96,9 @@ def _written_out(schema: dict[str, Any]) -> dict[str, Any]:
     return {key: write_out(value) for key, value in schema.items()}
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
+Answers = dict[int | str, dict[str, Any]]
+PROBLEMS: Answers = {
     "default": {"description": "What went wrong", "content": {media_types.PROBLEM: described(Problem)}}
 }
+UNCHANGED: Answers = {304: {"description": "What the caller has is still right"}}
+IN_PARTS: Answers = {206: {"description": "Parts of a clip, as `Range` asks for them"}}

@@ -8,11 +8,19 @@ from typing import Literal
 from vistok.media.endings import by_ending
 
 ClipFormat = Literal["mp4", "webm", "gif", "webp"]
+OutputFormat = ClipFormat | Literal["npy"]
+"""Encoded, or the frames as they are."""
 
 USUAL_RATE = Fraction(25)
 """Frames a second of a clip that nobody knows the rate of."""
 
-_FORMATS: dict[str, ClipFormat] = {".mp4": "mp4", ".webm": "webm", ".gif": "gif", ".webp": "webp"}
+_FORMATS: dict[str, OutputFormat] = {
+    ".mp4": "mp4",
+    ".webm": "webm",
+    ".gif": "gif",
+    ".webp": "webp",
+    ".npy": "npy",
+}
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,6 @@ ENCODINGS: dict[ClipFormat, Encoding] = {
 }
 
 
-def clip_format_of(path: Path) -> ClipFormat:
+def clip_format_of(path: Path) -> OutputFormat:
     """Give the format that a file's name asks for."""
     return by_ending(path, _FORMATS)

@@ -15,6 +15,9 @@ from vistok.media.clips.source import ClipSource
 from vistok.media.image import to_rgb
 from vistok_protocol.errors import ErrorCode, VistokError
 
+STILL = Fraction(1)
+"""What a picture that stands still is as a clip: one frame of one second."""
+
 _FORMATS = ("WEBP", "PNG", "JPEG", "BMP", "TIFF")
 _STARTS = re.compile(rb"RIFF....WEBP|\x89PNG\r\n\x1a\n|\xff\xd8\xff|BM....\0\0\0\0|II\*\0|MM\0\*", re.DOTALL)
 # A JPEG that ends where another begins is motion JPEG, if it is no photograph with others attached.
@@ -24,8 +27,6 @@ _COMMON_RATES = (
     *map(Fraction, (24, 25, 30, 50, 60, 10, 12, 15, 20)),
     *(Fraction(thousands * 1000, 1001) for thousands in (24, 30, 60)),
 )
-# What a picture that stands still is as a clip: one frame of one second.
-_STILL = Fraction(1)
 # Browsers show animations of no delay, or nearly none, at this pace.
 _USUAL_DELAY = Fraction(1, 10)
 
@@ -75,7 +76,7 @@ class PictureClip:
             self.seconds: Fraction | None = seconds
         else:
             self.rate = 1 / self._delay()
-            self.seconds = None if self._count > 1 else _STILL
+            self.seconds = None if self._count > 1 else STILL
 
     def frames(self) -> Iterator[Timed[np.ndarray]]:
         """Decode one frame after another, uint8 `(height width 3)`."""
@@ -94,7 +95,7 @@ class PictureClip:
 
     def _delay(self) -> Fraction:
         if self._count == 1:
-            return _STILL
+            return STILL
         return _delay_of(self._picture.info.get("duration", 0))
 
 

@@ -13,6 +13,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from vistok.media.clips.array_clip import ArrayClip, is_array
 from vistok.media.clips.constant_rate import Picture, Timed, at_constant_rate
 from vistok.media.clips.container import DAMAGED, opened_container
 from vistok.media.clips.decoding import VideoDecoder
@@ -59,7 +60,8 @@ def open_clip(source: bytes | Path | BinaryIO, selection: Selection, limits: Cli
     The first frame is decoded here, the others when they are asked for; a few frames are read ahead, and
     never is the whole clip in memory. Frames that are damaged are shown as far as they could be read, and
     what is missing is covered by the frame before. Pictures (PNG, JPEG, WebP) are clips of one frame.
-    Animated WebP and PNG have to arrive as a whole before they can be decoded.
+    Animated WebP and PNG have to arrive as a whole before they can be decoded. An array of uint8 `(t h w 3)`
+    is a clip of `USUAL_RATE`, and `(h w 3)` a picture.
 
     Args:
         source: the clip, a file, or anything with `read(n)`, such as a socket's stream that is still
@@ -69,12 +71,16 @@ def open_clip(source: bytes | Path | BinaryIO, selection: Selection, limits: Cli
 
     Raises:
         VistokError: EMPTY_BODY; UNREADABLE_MEDIA when there is not one frame that can be read; TOO_LARGE
-            when the header tells it; INVALID_REQUEST when the start lies behind the end.
+            when the header tells it; INVALID_REQUEST when the start lies behind the end; INVALID_ARRAY and
+            INVALID_SHAPE for arrays that are no clip.
     """
     part = selection.duration is not None or selection.max_frames is not None
     warnings: list[str] = []
     with opened_source(source, limits, part) as opened:
-        if is_picture(opened):
+        if is_array(opened):
+            array = ArrayClip(opened, limits, warnings)
+            yield _begun(_picture_clip(array, selection, limits, warnings))
+        elif is_picture(opened):
             with opened_picture(opened, limits, warnings) as picture:
                 yield _begun(_picture_clip(picture, selection, limits, warnings))
         else:
@@ -114,7 +120,7 @@ def _opened_video(
 
 
 def _picture_clip(
-    picture: PictureClip, selection: Selection, limits: ClipLimits, warnings: list[str]
+    picture: PictureClip | ArrayClip, selection: Selection, limits: ClipLimits, warnings: list[str]
 ) -> Clip:
     fps = selection.fps or picture.rate
     _check_header(picture.seconds, fps, selection, limits)
