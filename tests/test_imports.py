@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize(
     ("module", "never"),
     [
-        ("vistok_client", {"torch", "vistok", "vistok_server", "fastapi", "typer"}),
+        ("vistok_client", {"torch", "vistok", "vistok_server", "fastapi", "typer", "aiohttp"}),
         ("vistok_protocol.tokens", {"torch", "httpx", "vistok", "PIL"}),
         ("vistok_protocol.schemas", {"torch", "httpx", "vistok", "PIL"}),
         ("vistok", {"torch"}),

@@ -1,9 +1,10 @@
-"""The client of a Vistok service: pictures to token grids and back, without torch."""
+"""The client of a Vistok service: pictures and clips to token grids and back, without torch."""
 
 from vistok_client.async_client import AsyncClient
 from vistok_client.client import Client
 from vistok_client.errors import (
     CallTimedOut,
+    ClipDamaged,
     ConnectionFailed,
     FingerprintMismatch,
     InvalidInput,
@@ -25,6 +26,7 @@ __all__ = [
     "AsyncClient",
     "CallTimedOut",
     "Client",
+    "ClipDamaged",
     "ConnectionFailed",
     "ErrorCode",
     "FingerprintMismatch",

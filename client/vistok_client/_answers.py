@@ -5,8 +5,10 @@ outcome of a call into a value or an error of the tree.
 """
 
 import io
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
 
 import httpx
 from numpy.typing import NDArray
@@ -29,7 +31,7 @@ from vistok_client.reconstruction import Reconstruction
 from vistok_protocol import media_types
 from vistok_protocol.errors import VistokError
 from vistok_protocol.npy import read_npy
-from vistok_protocol.schemas import EncodedGrid, TokenizerInfo, TokenizerList
+from vistok_protocol.schemas import EncodedGrid, StoredGrid, TokenizerInfo, TokenizerList
 from vistok_protocol.tokens import TokenGrid
 
 Answer = TypeVar("Answer")
@@ -62,19 +64,60 @@ def finish(outcome: Outcome, read: Callable[[httpx.Response], Answer], request_i
     request_id = outcome.headers.get(media_types.REQUEST_ID, request_id)
     if outcome.is_error:
         raise _refused(outcome, request_id)
-    try:
+    with reading(outcome.url, request_id):
         if not outcome.is_success:
             raise ValueError(f"expected status 2xx, 4xx or 5xx, got {outcome.status_code}")
         return read(outcome)
+
+
+@contextmanager
+def reading(source: httpx.URL, request_id: str) -> Iterator[None]:
+    """Turn what bytes raise that cannot be read into UnreadableAnswer."""
+    try:
+        yield
     except UNREADABLE as error:
         raise UnreadableAnswer(
-            f"the answer from {outcome.url} cannot be read: {error}", request_id=request_id
+            f"the answer from {source} cannot be read: {error}", request_id=request_id
         ) from error
+
+
+def is_of_type(response: httpx.Response, media_type: str) -> bool:
+    """Whether a response says that it is of a media type."""
+    content_type: str = response.headers.get("content-type", "")
+    return content_type.partition(";")[0].strip().lower() == media_type
 
 
 def read_grid(response: httpx.Response) -> TokenGrid:
     """Read token bytes."""
     return TokenGrid.from_bytes(response.content)
+
+
+def read_clip(response: httpx.Response) -> tuple[TokenGrid, list[str]]:
+    """Read token bytes, and what the service says of damage to the clip."""
+    return read_grid(response), read_warnings(json.loads(response.headers.get(media_types.WARNINGS, "[]")))
+
+
+def read_warnings(warnings: Any) -> list[str]:
+    """Read a list of sentences."""
+    if not isinstance(warnings, list):
+        raise TypeError(f"expected a list of warnings, got {warnings!r:.80}")
+    return [str(warning) for warning in warnings]
+
+
+def read_saved(response: httpx.Response, media_type: str) -> None:
+    """Check the media type of an answer whose content was written to a file, if it has it."""
+    if not is_of_type(response, media_type):
+        raise ValueError(f"expected {media_type}, got {response.headers.get('content-type')}")
+
+
+def read_unstreamed(response: httpx.Response) -> NoReturn:
+    """Refuse an answer that should have been read while it came."""
+    raise ValueError(f"expected {media_types.NDJSON}, got {response.headers.get('content-type')}")
+
+
+def read_id(response: httpx.Response) -> str:
+    """Read the id of a grid that was put."""
+    return StoredGrid.model_validate_json(response.content).id
 
 
 def read_items(response: httpx.Response, count: int) -> list[TokenGrid | RequestRefused]:
@@ -115,10 +158,14 @@ def read_tokenizer(response: httpx.Response) -> TokenizerInfo:
     return TokenizerInfo.model_validate_json(response.content)
 
 
+def refusal(problem: Mapping[str, Any]) -> RequestRefused:
+    """Return the error that a problem stands for which is a part of an answer."""
+    return _refusal(problem, int(problem["status"]), str(problem["request_id"]), None)
+
+
 def _read_item(item: dict[str, Any]) -> TokenGrid | RequestRefused:
     if "error" in item:
-        problem = item["error"]
-        return _refusal(problem, int(problem["status"]), str(problem["request_id"]), None)
+        return refusal(item["error"])
     return EncodedGrid.model_validate(item).to_grid()
 
 

@@ -1,12 +1,11 @@
 """Building requests: one plain function for each call, for both clients."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
-from typing import Any, Generic, Literal, TypeVar
+from typing import Literal
 from urllib.parse import quote
-from uuid import uuid4
 
 import httpx
 import numpy as np
@@ -14,56 +13,25 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from vistok_client import _answers, _defaults
-from vistok_client._inputs import Body, Grid, Picture, WholeGrid, array_body, picture_body, read_grid
-from vistok_client._retry import Outcome
+from vistok_client._call import Call
+from vistok_client._inputs import (
+    Body,
+    Grid,
+    Picture,
+    WholeGrid,
+    array_body,
+    grid_body,
+    picture_body,
+    read_grid,
+)
 from vistok_client.errors import InvalidInput, RequestRefused
 from vistok_client.reconstruction import Reconstruction
 from vistok_protocol import media_types
 from vistok_protocol.schemas import TokenizerInfo
 from vistok_protocol.tokens import TokenGrid
 
-# What the service takes; a proxy in between may take less, often 8 KiB.
-LONGEST_URL = 64_000
-
 Fit = Literal["pad", "crop", "resize"]
 Output = Literal["pil", "numpy"]
-Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class Call(Generic[Answer]):
-    """One request and how to read its answer. Holds bytes alone, so it can be sent again."""
-
-    method: str
-    path: str
-    read: Callable[[httpx.Response], Answer]
-    params: dict[str, str] = field(default_factory=dict)
-    accept: str = media_types.JSON
-    body: Body | None = None
-    parts: tuple[Body, ...] = ()
-    request_id: str = field(default_factory=lambda: uuid4().hex)
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments of httpx's `request`."""
-        headers = {"Accept": self.accept, media_types.REQUEST_ID: self.request_id}
-        arguments = {"method": self.method, "url": self.path, "params": self.params, "headers": headers}
-        if self.body:
-            headers["Content-Type"] = self.body.media_type
-            return {**arguments, "content": self.body.content}
-        if self.parts:
-            return {**arguments, "files": [_file(number, part) for number, part in enumerate(self.parts)]}
-        return arguments
-
-    def finish(self, outcome: Outcome) -> Answer:
-        """Return the answer, or raise the TokenizerError that the outcome stands for."""
-        return _answers.finish(outcome, self.read, self.request_id)
-
-
-def headers_of_all(timeout: float | httpx.Timeout, given: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the headers of every request: the service need not work for longer than the client waits."""
-    seconds = httpx.Timeout(timeout).read
-    patience = {} if seconds is None else {media_types.TIMEOUT: str(max(1, round(seconds * 1000)))}
-    return {**patience, **(given or {})}
 
 
 @dataclass(frozen=True)
@@ -105,7 +73,7 @@ def encode(name: str, picture: Picture, preparation: Preparation) -> Call[TokenG
     """Encode one picture."""
     return Call(
         "POST",
-        _path(name, "encode"),
+        path_of(name, "encode"),
         _answers.read_grid,
         params=preparation.params(),
         accept=media_types.TOKENS,
@@ -119,7 +87,7 @@ def encode_several(
     """Encode several pictures (at least one) in one request."""
     return Call(
         "POST",
-        _path(name, "encode"),
+        path_of(name, "encode"),
         partial(_answers.read_items, count=len(bodies)),
         params={**preparation.params(), "ids": "false"},
         parts=tuple(bodies),
@@ -132,17 +100,20 @@ def decode(
     """Decode a grid to a picture or an array."""
     if output not in ("pil", "numpy"):
         raise InvalidInput(f"expected output 'pil' or 'numpy', got {output!r}")
-    if isinstance(grid, WholeGrid):
-        body = Body(read_grid(grid).to_bytes(), media_types.TOKENS)
-    else:
-        body = array_body(grid)
+    kind = read_grid(grid).kind if isinstance(grid, WholeGrid) else None
+    if kind == "video" and output == "pil":
+        raise InvalidInput(
+            "expected the grid of a picture, got a clip's: output='numpy' gives its frames, "
+            "and decode_video writes it to a file"
+        )
     return Call(
         "POST",
-        _path(name, "decode"),
+        path_of(name, "decode"),
         _answers.read_image if output == "pil" else _answers.read_array,
         params={"any_fingerprint": "true"} if any_fingerprint else {},
         accept=media_types.PNG if output == "pil" else media_types.NPY,
-        body=body,
+        body=grid_body(grid),
+        is_lasting=kind == "video",
     )
 
 
@@ -150,7 +121,7 @@ def reconstruct(name: str, picture: Picture, preparation: Preparation) -> Call[R
     """Encode and decode one picture."""
     return Call(
         "POST",
-        _path(name, "reconstruct"),
+        path_of(name, "reconstruct"),
         _answers.read_reconstruction,
         params=preparation.params(),
         accept=media_types.PNG,
@@ -162,7 +133,7 @@ def quantize(name: str, features: ArrayLike) -> Call[NDArray[np.int64]]:
     """Turn a feature map into ids."""
     return Call(
         "POST",
-        _path(name, "quantize"),
+        path_of(name, "quantize"),
         _answers.read_array,
         accept=media_types.NPY,
         body=array_body(features),
@@ -172,7 +143,7 @@ def quantize(name: str, features: ArrayLike) -> Call[NDArray[np.int64]]:
 def lookup(name: str, ids: ArrayLike) -> Call[NDArray[np.float32]]:
     """Turn ids into codes."""
     return Call(
-        "POST", _path(name, "lookup"), _answers.read_array, accept=media_types.NPY, body=array_body(ids)
+        "POST", path_of(name, "lookup"), _answers.read_array, accept=media_types.NPY, body=array_body(ids)
     )
 
 
@@ -183,7 +154,7 @@ def tokenizers() -> Call[list[TokenizerInfo]]:
 
 def tokenizer(name: str) -> Call[TokenizerInfo]:
     """Describe one tokenizer."""
-    return Call("GET", _path(name), _answers.read_tokenizer)
+    return Call("GET", path_of(name), _answers.read_tokenizer)
 
 
 def tokenizer_of(grid: Grid, given: str | None, default: str) -> str:
@@ -193,23 +164,7 @@ def tokenizer_of(grid: Grid, given: str | None, default: str) -> str:
     return read_grid(grid).tokenizer if isinstance(grid, WholeGrid) else default
 
 
-def reconstruction_url(base: httpx.URL, name: str, grid: WholeGrid) -> str:
-    """Return the address of the decoded picture; InvalidInput when it is longer than LONGEST_URL."""
-    root = str(base).rstrip("/")
-    url = f"{root}{_path(name, 'reconstruction')}?tokens={read_grid(grid).to_base64url()}"
-    if len(url) > LONGEST_URL:
-        raise InvalidInput(
-            f"the URL for this grid has {len(url)} characters, the service takes {LONGEST_URL}: "
-            "decode it with a request instead"
-        )
-    return url
-
-
-def _file(number: int, part: Body) -> tuple[str, tuple[str, bytes, str]]:
-    # A file name is what makes a part a file; services have no use for the real one.
-    return "pictures", (f"{number}", part.content, part.media_type)
-
-
-def _path(name: str, operation: str = "") -> str:
+def path_of(name: str, operation: str = "") -> str:
+    """Return the path of a tokenizer, or of one of its calls."""
     path = f"/v1/tokenizers/{quote(name, safe='')}"
     return f"{path}/{operation}" if operation else path

@@ -26,6 +26,7 @@ WholeGrid = TokenGrid | bytes | bytearray | memoryview
 Grid = WholeGrid | ArrayLike
 """A token grid, its bytes, or ids alone (h w [k])."""
 
+UNKNOWN_TYPE = "application/octet-stream"
 SIGNATURES = {
     b"\x89PNG": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -82,6 +83,13 @@ def array_body(values: ArrayLike) -> Body:
         raise InvalidInput(f"expected an array of integers or floats: {error}") from error
 
 
+def grid_body(grid: Grid) -> Body:
+    """Return the body for a grid, or for ids alone; InvalidInput."""
+    if isinstance(grid, WholeGrid):
+        return Body(read_grid(grid).to_bytes(), media_types.TOKENS)
+    return array_body(grid)
+
+
 def read_grid(grid: WholeGrid) -> TokenGrid:
     """Return a grid that may come as its bytes; InvalidInput when they are not."""
     if isinstance(grid, TokenGrid):
@@ -92,20 +100,20 @@ def read_grid(grid: WholeGrid) -> TokenGrid:
         raise InvalidInput(str(error)) from error
 
 
-def _file_body(content: bytes, name: str) -> Body:
-    if not content:
-        raise InvalidInput(f"expected a picture, got an empty file {name}".rstrip())
-    return Body(content, _media_type(content, name))
-
-
-def _media_type(content: bytes, name: str) -> str:
+def media_type_of(content: bytes, name: str) -> str:
     """Look at the bytes, which are right more often than names; the service has the last word."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return media_types.WEBP
     for signature, media_type in SIGNATURES.items():
         if content.startswith(signature):
             return media_type
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return mimetypes.guess_type(name)[0] or UNKNOWN_TYPE
+
+
+def _file_body(content: bytes, name: str) -> Body:
+    if not content:
+        raise InvalidInput(f"expected a picture, got an empty file {name}".rstrip())
+    return Body(content, media_type_of(content, name))
 
 
 def _read_body(file: IO[Any]) -> Body:

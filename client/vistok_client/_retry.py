@@ -1,4 +1,4 @@
-"""When to try again and how long to wait. Every call may be repeated: none changes anything."""
+"""When to try again and how long to wait. Every call may be repeated: a second time changes nothing."""
 
 import random
 from datetime import UTC, datetime

@@ -1,58 +1,34 @@
 """Client: the service's calls as methods that return grids, pictures and arrays."""
 
-import time
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Literal, overload
 
-import httpx
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from vistok_client import _calls, _defaults
+from vistok_client import _calls, _grid_calls
 from vistok_client._batches import batches, in_order, to_send
-from vistok_client._calls import Call, Fit, Output, Preparation
+from vistok_client._calls import Fit, Output, Preparation
+from vistok_client._clip_client import ClipClient
 from vistok_client._inputs import Grid, Picture, WholeGrid
-from vistok_client._retry import RETRIES, Attempts, Outcome
 from vistok_client.errors import TokenizerError
 from vistok_client.reconstruction import Reconstruction
 from vistok_protocol.schemas import TokenizerInfo
 from vistok_protocol.tokens import TokenGrid
 
-Answer = TypeVar("Answer")
 
-
-class Client:
+class Client(ClipClient):
     """A connection to a Vistok service; may be used from several threads.
 
-    `tokenizer` is the one that methods use unless told otherwise. `retries` limits how often a call
-    is repeated after a failed connection or an answer 429 or 503. `timeout` is in seconds, for each
-    try; the service is told, and works no longer. `headers` are sent with every request. `transport`
-    replaces the network, for tests.
+    `tokenizer` is the one that methods use unless told otherwise, `video_tokenizer` that of methods for
+    clips. `retries` limits how often a call is repeated after a failed connection or an answer 429 or
+    503. `timeout` is in seconds, for each try; the service is told, and works no longer. A clip may take
+    longer: for it, `timeout` is the time from one piece to the next. `headers` are sent with every
+    request. `transport` replaces the network, for tests.
 
     Every method raises a `TokenizerError` (see vistok_client.errors), and OSError for a file that
     cannot be read; a `url` that is not one of http or https raises InvalidInput.
     """
-
-    def __init__(
-        self,
-        url: str = _defaults.URL,
-        *,
-        tokenizer: str = _defaults.TOKENIZER,
-        timeout: float | httpx.Timeout = _defaults.TIMEOUT,
-        retries: int = RETRIES,
-        headers: Mapping[str, str] | None = None,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._retries = retries
-        self._http = httpx.Client(
-            base_url=_calls.service_address(url),
-            timeout=timeout,
-            headers=_calls.headers_of_all(timeout, headers),
-            transport=transport,
-        )
 
     @overload
     def encode(
@@ -135,9 +111,9 @@ class Client:
     ) -> Image.Image | NDArray[np.uint8]:
         """Return the picture of a token grid, of its bytes, or of ids alone (h w [k]).
 
-        As a PIL image, or with `output="numpy"` as a uint8 array (h w 3). A grid goes to the
-        tokenizer that it names unless `tokenizer` says otherwise; one with other weights is refused
-        unless `any_fingerprint`.
+        As a PIL image, or with `output="numpy"` as a uint8 array (h w 3), which for the grid of a clip
+        is (t h w 3); a clip is no PIL image: InvalidInput. A grid goes to the tokenizer that it names
+        unless `tokenizer` says otherwise; one with other weights is refused unless `any_fingerprint`.
         """
         name = _calls.tokenizer_of(grid, tokenizer, self._tokenizer)
         return self._run(_calls.decode(name, grid, output, any_fingerprint))
@@ -171,42 +147,18 @@ class Client:
         """Return what the service says of one tokenizer."""
         return self._run(_calls.tokenizer(name or self._tokenizer))
 
-    def reconstruction_url(self, grid: WholeGrid, *, tokenizer: str | None = None) -> str:
-        """Return an address of the decoded picture, for `<img src>`; nothing is sent.
+    def put_grid(self, grid: WholeGrid) -> str:
+        """Leave a grid with the service, and return the id by which it is there, always the same."""
+        return self._run(_grid_calls.put_grid(grid))
 
-        Raises InvalidInput for a grid that makes the address longer than 64,000 characters.
+    def get_grid(self, identity: str) -> TokenGrid:
+        """Return the grid that was put under an id; NotFound when the service does not have it."""
+        return self._run(_grid_calls.get_grid(identity))
+
+    def reconstruction_url(self, grid: WholeGrid | str, *, tokenizer: str | None = None) -> str:
+        """Return an address of the decoded picture or clip, for `<img src>` or `<video src>`.
+
+        Nothing is sent. `grid` may also be the id that `put_grid` returned, which goes to the grid's own
+        tokenizer. Raises InvalidInput for a grid that makes the address longer than 64,000 characters.
         """
-        name = _calls.tokenizer_of(grid, tokenizer, self._tokenizer)
-        return _calls.reconstruction_url(self._http.base_url, name, grid)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _run(self, call: Call[Answer]) -> Answer:
-        attempts = Attempts(self._retries)
-        while True:
-            outcome = self._try(call.arguments())
-            wait = attempts.wait_after(outcome)
-            if wait is None:
-                return call.finish(outcome)
-            time.sleep(wait)
-
-    def _try(self, arguments: dict[str, Any]) -> Outcome:
-        if self._http.is_closed:
-            return httpx.RequestError("the client has been closed")
-        try:
-            return self._http.request(**arguments)
-        except httpx.RequestError as error:
-            return error
+        return _grid_calls.reconstruction_url(self._http.base_url, grid, tokenizer)

@@ -12,8 +12,12 @@ TokenizerError
     ├── Overloaded           429
     ├── Unavailable          503, 504
     └── ServiceFailed        any other 5xx: a bug
+
+ClipDamaged is no error but a warning: a part of a clip could not be read, and the rest was encoded.
 """
 
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -75,7 +79,7 @@ class InvalidRequest(RequestRefused):
 
 
 class NotFound(RequestRefused):
-    """No tokenizer of this name is served, or nothing is at this path."""
+    """No tokenizer of this name is served, no grid has this id, or nothing is at this path."""
 
 
 class FingerprintMismatch(RequestRefused):
@@ -92,3 +96,13 @@ class Unavailable(RequestRefused):
 
 class ServiceFailed(RequestRefused):
     """The service failed: a bug worth a report with the request id."""
+
+
+class ClipDamaged(UserWarning):
+    """A part of a clip could not be read; its frames are shown as a viewer would show them."""
+
+
+def warn_of_damage(sentences: Iterable[str]) -> None:
+    """Warn whoever called the function that calls this one."""
+    for sentence in sentences:
+        warnings.warn(ClipDamaged(sentence), stacklevel=3)

@@ -1,8 +1,10 @@
 """A service without torch or sockets: what a client sends is kept, what it gets can be scripted.
 
-Its tokenizer has one id for 8 x 8 pixels, their mean grey, and decodes it to that grey.
+Its tokenizer has one id for 8 x 8 pixels, their mean grey, and decodes it to that grey. Of a clip it takes
+frames as an array, which have ids each; as MP4 it gives their token bytes.
 """
 
+import hashlib
 import io
 from collections.abc import Callable
 
@@ -13,7 +15,15 @@ from PIL import Image
 from vistok_protocol import media_types
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.npy import read_npy, write_npy
-from vistok_protocol.schemas import EncodedGrid, FailedItem, Items, Problem, TokenizerInfo, TokenizerList
+from vistok_protocol.schemas import (
+    EncodedGrid,
+    FailedItem,
+    Items,
+    Problem,
+    StoredGrid,
+    TokenizerInfo,
+    TokenizerList,
+)
 from vistok_protocol.tokens import PixelSize, TokenGrid
 
 FACTOR = 8
@@ -38,6 +48,7 @@ class Service:
     def __init__(self, *script: httpx.Response | Exception) -> None:
         self.script = list(script)
         self.requests: list[httpx.Request] = []
+        self.grids: dict[str, bytes] = {}
         self.transport = httpx.MockTransport(self._answer)
 
     @property
@@ -52,6 +63,8 @@ class Service:
                 raise scripted
             return scripted
         try:
+            if request.url.path.startswith("/v1/grids"):
+                return keep(request, self.grids)
             return route(request)
         except VistokError as error:
             return problem(error.code, error.detail, request_id(request))
@@ -82,6 +95,18 @@ def route(request: httpx.Request) -> httpx.Response:
     return operations[request.url.path](request)
 
 
+def keep(request: httpx.Request, grids: dict[str, bytes]) -> httpx.Response:
+    if request.method == "PUT":
+        assert request.headers["content-type"] == media_types.TOKENS
+        identity = hashlib.sha256(request.content).hexdigest()
+        grids[identity] = request.content
+        return httpx.Response(201, json=StoredGrid(id=identity).body())
+    identity = request.url.path.removeprefix("/v1/grids/")
+    if identity not in grids:
+        raise VistokError(ErrorCode.GRID_NOT_FOUND, f"there is no {identity}")
+    return httpx.Response(200, content=grids[identity])
+
+
 def encode(request: httpx.Request) -> httpx.Response:
     content_type = request.headers["content-type"]
     if not content_type.startswith("multipart/"):
@@ -104,6 +129,8 @@ def decode(request: httpx.Request) -> httpx.Response:
     else:
         ids = read_npy(request.content, max_elements=10_000)
         grid = make_grid(ids, PixelSize(FACTOR * ids.shape[0], FACTOR * ids.shape[1]))
+    if grid.kind == "video":
+        return clip_answer(request, grid)
     return picture_answer(request, grid, {})
 
 
@@ -124,11 +151,21 @@ def lookup(request: httpx.Request) -> httpx.Response:
 
 def grid_of(content: bytes, media_type: str) -> TokenGrid:
     pixels = pixels_of(content, media_type)
+    if pixels.ndim == 4:
+        return clip_grid(np.stack([ids_of(frame) for frame in pixels]), pixels.shape)
+    return make_grid(ids_of(pixels), PixelSize(*pixels.shape[:2]))
+
+
+def ids_of(pixels: np.ndarray) -> np.ndarray:
     height, width = pixels.shape[:2]
     padded = np.pad(pixels.mean(axis=2), ((0, -height % FACTOR), (0, -width % FACTOR)), mode="edge")
     rows, columns = padded.shape[0] // FACTOR, padded.shape[1] // FACTOR
-    ids = padded.reshape(rows, FACTOR, columns, FACTOR).mean(axis=(1, 3)).astype(np.int64)
-    return make_grid(ids, PixelSize(height, width))
+    return padded.reshape(rows, FACTOR, columns, FACTOR).mean(axis=(1, 3)).astype(np.int64)
+
+
+def clip_grid(ids: np.ndarray, shape: tuple[int, ...]) -> TokenGrid:
+    frames, height, width = shape[:3]
+    return TokenGrid(ids, "grey", FINGERPRINT, "video", 256, PixelSize(height, width, frames, 25))
 
 
 def make_grid(ids: np.ndarray, size: PixelSize) -> TokenGrid:
@@ -146,9 +183,20 @@ def pixels_of(content: bytes, media_type: str) -> np.ndarray:
         raise VistokError(ErrorCode.UNREADABLE_MEDIA, "this is no picture") from error
 
 
+def shown(ids: np.ndarray, size: PixelSize) -> np.ndarray:
+    grey = np.kron(ids, np.ones((FACTOR, FACTOR))).astype(np.uint8)
+    return np.repeat(grey[: size.height, : size.width, None], 3, axis=2)
+
+
+def clip_answer(request: httpx.Request, grid: TokenGrid) -> httpx.Response:
+    media_type = request.headers["accept"]
+    frames = np.stack([shown(ids, grid.pixels) for ids in grid.ids])
+    content = write_npy(frames) if media_type == media_types.NPY else grid.to_bytes()
+    return httpx.Response(200, content=content, headers={"Content-Type": media_type})
+
+
 def picture_answer(request: httpx.Request, grid: TokenGrid, headers: dict[str, str]) -> httpx.Response:
-    grey = np.kron(grid.ids, np.ones((FACTOR, FACTOR))).astype(np.uint8)
-    pixels = np.repeat(grey[: grid.pixels.height, : grid.pixels.width, None], 3, axis=2)
+    pixels = shown(grid.ids, grid.pixels)
     if request.headers["accept"] == media_types.NPY:
         return httpx.Response(200, content=write_npy(pixels), headers=headers)
     stream = io.BytesIO()

@@ -28,6 +28,7 @@ from vistok_protocol.errors import ErrorCode
 
 CLASSES: dict[ErrorCode, type[RequestRefused]] = {
     ErrorCode.TOKENIZER_NOT_FOUND: NotFound,
+    ErrorCode.GRID_NOT_FOUND: NotFound,
     ErrorCode.NOT_FOUND: NotFound,
     ErrorCode.FINGERPRINT_MISMATCH: FingerprintMismatch,
     ErrorCode.OVERLOADED: Overloaded,

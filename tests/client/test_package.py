@@ -5,7 +5,7 @@ import sys
 
 import vistok_client
 
-HEAVY = {"torch", "vistok", "vistok_server", "fastapi", "starlette"}
+HEAVY = {"torch", "vistok", "vistok_server", "fastapi", "starlette", "aiohttp"}
 PROGRAM = "import sys, vistok_client; print(*{name.partition('.')[0] for name in sys.modules})"
 
 
