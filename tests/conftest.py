@@ -32,7 +32,12 @@ def tiny_config(family: str = "FSQ") -> TokenizerConfig:
 
 def tiny_video_tokenizer_of(family: str = "FSQ") -> VisualTokenizer:
     sizes = CausalConfig(
-        type="causal", latent_dim=3, widths=(8, 16), encoder_blocks=(1, 1, 1, 1), decoder_blocks=(1, 1, 1, 1)
+        type="causal",
+        latent_dim=3,
+        widths=(8, 16),
+        encoder_blocks=(1, 1, 1, 1),
+        decoder_blocks=(1, 1),
+        motion_width=8,
     )
     quantizer = (QUANTIZERS | SEVERAL)[family]
     config = TokenizerConfig(name="tiny", kind="video", autoencoder=sizes, quantizer=quantizer)

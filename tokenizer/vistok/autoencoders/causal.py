@@ -2,9 +2,10 @@
 
 Frames go to an eighth of the resolution one by one; there, time is halved twice. A latent frame stands for
 four frames, the first of a clip for one: `1 + 4 n` frames give `1 + n` latent frames, so that a picture is a
-clip of one frame. Time is mixed by causal convolutions of three frames, in the decoder too, and normalization
-knows one position alone. So a clip may come in pieces, with a `Memory` between them, and gives the same as
-in one.
+clip of one frame. Of each latent frame the decoder makes the last of its frames, and the others by the way
+that things moved since the latent frame before. Time is mixed by causal convolutions of three frames, and
+normalization knows one position alone. So a clip may come in pieces, with a `Memory` between them, and gives
+the same as in one.
 
 What this module does not know: quantization, padding to whole groups of frames, files.
 """
@@ -18,10 +19,11 @@ from torch import Tensor, nn
 
 from vistok.autoencoders.blocks import COLOURS, PATCH, Blocks, Channels, Pointwise, ResidualBlock, convolution
 from vistok.autoencoders.memory import Memory
+from vistok.autoencoders.motion import Between
 
 _TAPS = 3
-
-Depths = tuple[Blocks, Blocks, Blocks, Blocks]
+_GROUP = 4
+"""Frames of a latent frame."""
 
 
 class CausalConfig(BaseModel):
@@ -30,7 +32,8 @@ class CausalConfig(BaseModel):
     Attributes:
         widths: channels at a quarter and at an eighth of the resolution.
         encoder_blocks: at a quarter of the resolution; at an eighth with all frames, half of them, a quarter.
-        decoder_blocks: as in the encoder, in the same order.
+        decoder_blocks: at a quarter of the resolution; at an eighth, of each latent frame.
+        motion_width: channels of what finds how things move.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,8 +41,9 @@ class CausalConfig(BaseModel):
     type: Literal["causal"]
     latent_dim: Channels
     widths: tuple[Channels, Channels] = (48, 192)
-    encoder_blocks: Depths = (1, 1, 1, 4)
-    decoder_blocks: Depths = (1, 2, 2, 6)
+    encoder_blocks: tuple[Blocks, Blocks, Blocks, Blocks] = (1, 1, 1, 4)
+    decoder_blocks: tuple[Blocks, Blocks] = (1, 8)
+    motion_width: Channels = 48
 
 
 class CausalAutoencoder(nn.Module):
@@ -50,7 +54,7 @@ class CausalAutoencoder(nn.Module):
     """
 
     factor = 2 * PATCH
-    temporal_factor = 4
+    temporal_factor = _GROUP
 
     def __init__(self, config: CausalConfig) -> None:
         super().__init__()
@@ -101,30 +105,34 @@ class _Decoder(nn.Module):
     def __init__(self, config: CausalConfig) -> None:
         super().__init__()
         fine, coarse = config.widths
-        each_fine, each, half, quarter = config.decoder_blocks
+        fine_blocks, coarse_blocks = config.decoder_blocks
         self.project = convolution(config.latent_dim, coarse)
-        self.over_time = nn.ModuleList(
-            [
-                *(CausalBlock(coarse) for _ in range(quarter)),
-                DoubledTime(coarse),
-                *(CausalBlock(coarse) for _ in range(half)),
-                DoubledTime(coarse),
-                *(CausalBlock(coarse) for _ in range(each)),
-            ]
-        )
+        self.over_time = nn.ModuleList(CausalBlock(coarse) for _ in range(coarse_blocks))
         self.enlarge = nn.Sequential(
             Pointwise(coarse, 4 * fine),
             nn.PixelShuffle(2),
-            *(ResidualBlock(fine) for _ in range(each_fine)),
+            *(ResidualBlock(fine) for _ in range(fine_blocks)),
             convolution(fine, COLOURS * PATCH**2),
             nn.PixelShuffle(PATCH),
         )
+        self.between = Between(config.motion_width, _GROUP - 1)
 
-    def forward(self, frames: Tensor, memory: Memory) -> Tensor:
-        frames = _one_by_one(self.project, frames)
+    def forward(self, latents: Tensor, memory: Memory) -> Tensor:
+        latents = _one_by_one(self.project, latents)
         for layer in self.over_time:
-            frames = layer(frames, memory)
-        return _one_by_one(self.enlarge, frames)
+            latents = layer(latents, memory)
+        return self._filled(_one_by_one(self.enlarge, latents), memory)
+
+    def _filled(self, last_frames: Tensor, memory: Memory) -> Tensor:
+        """Give groups of frames `(b t h w 3)` whose last ones these are; the first of a clip is alone."""
+        joined = memory.join(last_frames, 1)
+        alone = int(memory.is_fresh)
+        if last_frames.shape[1] == alone:
+            return last_frames
+        before, after = joined[:, alone:-1].movedim(-1, 2), joined[:, 1 + alone :].movedim(-1, 2)
+        between = self.between(before.flatten(0, 1), after.flatten(0, 1)).unflatten(0, after.shape[:2])
+        groups = torch.cat((between, after[:, :, None]), dim=2).flatten(1, 2).movedim(2, -1)
+        return torch.cat((last_frames[:, :alone], groups), dim=1)
 
 
 class CausalBlock(ResidualBlock):
@@ -151,8 +159,8 @@ class HalvedTime(nn.Linear):
 
     def __init__(self, channels: int) -> None:
         super().__init__(2 * channels, channels)
-        # A fresh one takes the mean.
-        self.weight.data.copy_(torch.eye(channels).repeat(1, 2) / 2)
+        # A fresh one takes the later: the decoder makes the last frame of each group, and from it the others.
+        self.weight.data.copy_(torch.cat((torch.zeros(channels, channels), torch.eye(channels)), dim=1))
 
     def forward(self, frames: Tensor, memory: Memory) -> Tensor:  # type: ignore[override]
         """Give `(b t/2 h w c)` for `(b t h w c)`; `1 + t/2` for the `1 + t` at the start of a clip."""
@@ -160,20 +168,6 @@ class HalvedTime(nn.Linear):
             frames = torch.cat((frames[:, :1], frames), dim=1)
         pairs = frames.unflatten(1, (-1, 2)).movedim(2, -2).flatten(-2)
         return super().forward(pairs)
-
-
-class DoubledTime(nn.Linear):
-    """Two frames for one; of the first of a clip, the second alone."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, 2 * channels)
-        self.weight.data.copy_(torch.eye(channels).repeat(2, 1))
-
-    def forward(self, frames: Tensor, memory: Memory) -> Tensor:  # type: ignore[override]
-        """Give `(b 2t h w c)` for `(b t h w c)`; `1 + 2t` for the `1 + t` at the start of a clip."""
-        pairs = super().forward(frames).unflatten(-1, (2, -1))
-        frames = pairs.movedim(-2, 2).flatten(1, 2)
-        return frames[:, 1:] if memory.is_fresh else frames
 
 
 def _run(network: Callable[[Tensor, Memory], Tensor], clip: Tensor, memory: Memory | None) -> Tensor:
