@@ -91,12 +91,15 @@ def _free_port() -> int:
 
 def _family(process_id: int) -> Iterator[int]:
     yield process_id
-    for task in Path(f"/proc/{process_id}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from _family(int(child))
+    with suppress(OSError):  # it may end meanwhile
+        for task in Path(f"/proc/{process_id}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from _family(int(child))
 
 
 def _proportional_kilobytes(process_id: int) -> int:
-    text = Path(f"/proc/{process_id}/smaps_rollup").read_text()
+    text = ""
+    with suppress(OSError):
+        text = Path(f"/proc/{process_id}/smaps_rollup").read_text()
     found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
     return int(found[1]) if found else 0

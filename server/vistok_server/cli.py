@@ -92,13 +92,14 @@ def key(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
 def ready_message(url: str, tokenizers: "Mapping[str, TokenizerInfo]") -> str:
     """Say where the service is, and give one command that works as it stands."""
     name = EXAMPLE_TOKENIZER if EXAMPLE_TOKENIZER in tokenizers else next(iter(tokenizers))
-    codebooks = tokenizers[name].codebooks
-    rows: Any = [[0, 1], [2, 3]]
+    codebooks, is_video = tokenizers[name].codebooks, tokenizers[name].kind == "video"
+    ids: Any = [[0, 1], [2, 3]]
     if codebooks > 1:
-        rows = [[[value] * codebooks for value in row] for row in rows]
+        ids = [[[value] * codebooks for value in row] for row in ids]
+    ids = [ids] if is_video else ids
     command = [
-        "curl", "--data", f'{{"ids": {rows}}}', "--header", "Content-Type: application/json",
-        "--output", "four-tokens.png", f"{url}/v1/tokenizers/{name}/decode",
+        "curl", "--data", f'{{"ids": {ids}}}', "--header", "Content-Type: application/json",
+        "--output", f"four-tokens.{'mp4' if is_video else 'png'}", f"{url}/v1/tokenizers/{name}/decode",
     ]  # fmt: skip
     return f"Vistok serves {', '.join(tokenizers)} on {url} (the calls: {url}/docs)\n{shlex.join(command)}"
 

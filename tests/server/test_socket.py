@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from tests.server.conftest import pixels_of
 from tests.server.fakes import BrightnessTokenizer
+from vistok.tokenizer import VisualTokenizer
 from vistok_server.app import create_app
 from vistok_server.cli import ready_message, serve
 from vistok_server.engine import Engine
@@ -129,6 +130,12 @@ def test_settings_that_are_not_valid_end_the_command(monkeypatch: pytest.MonkeyP
 def test_the_example_has_an_id_for_each_codebook() -> None:
     described = BrightnessTokenizer().describe().model_copy(update={"codebooks": 2})
     assert '{"ids": [[[0, 0], [1, 1]], [[2, 2], [3, 3]]]}' in ready_message("http://x", {"fake": described})
+
+
+def test_the_example_for_clips_is_a_clip(tiny_video_tokenizer: VisualTokenizer) -> None:
+    message = ready_message("http://x", {"tiny": tiny_video_tokenizer.describe()})
+    assert '{"ids": [[[0, 1], [2, 3]]]}' in message
+    assert "four-tokens.mp4" in message
 
 
 @dataclass
