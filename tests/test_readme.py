@@ -15,11 +15,23 @@ from tests.pictures import write_folder
 from tests.service import Service, started
 from vistok import bundled
 from vistok.checkpoints.native import load_config
+from vistok.media.clips.limits import ClipLimits
+from vistok.media.clips.reading import open_clip
+from vistok.media.clips.selection import Selection
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
-START, CURL, CLIENT, COMMANDS, LIBRARY, QUANTIZER, TRAINING = [text for _, text in BLOCKS]
+START, CURL, CLIENT, CLIPS, CLIP_COMMANDS, COMMANDS, LIBRARY, QUANTIZER, TRAINING = [
+    text for _, text in BLOCKS
+]
+
+
+# Of README's tables: the measures, and how they are written.
+FIGURES = {
+    "image": (("kodak_psnr", ".2f"), ("kodak_ssim", ".3f"), ("vocabulary_used", ",d")),
+    "video": (("bikes_psnr", ".2f"), ("carphone_pristine_psnr", ".2f"), ("vocabulary_used", ",d")),
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +80,24 @@ def test_the_client_code(service: Service, workplace: Path) -> None:
         assert back.size == photo.size
 
 
+def test_the_client_code_for_clips(service: Service, workplace: Path) -> None:
+    code = CLIPS.replace("http://127.0.0.1:8000", service.url) + "\nassert grid.ids.shape == (11, 20, 30)"
+    printed = run(f"{sys.executable} -c {shlex.quote(code)}", workplace).splitlines()
+    assert sum(int(re.findall(r"\d+", line)[0]) for line in printed) == 11
+    assert shown_frames(workplace / "back.mp4") == shown_frames(ROOT / "docs" / "clip.mp4") == 41
+
+
+def test_the_commands_for_clips(workplace: Path) -> None:
+    for command in CLIP_COMMANDS.splitlines():
+        assert run(command, workplace)
+    assert shown_frames(workplace / "back.mp4") == 41
+
+
+def shown_frames(path: Path) -> int:
+    with open_clip(path, Selection(), ClipLimits()) as clip:
+        return len(list(clip.frames))
+
+
 def test_the_commands_without_a_server(workplace: Path) -> None:
     for command in COMMANDS.splitlines():
         assert run(command, workplace)
@@ -96,7 +126,7 @@ def test_the_quality_table_is_what_was_measured(name: str) -> None:
     config = load_config(name)
     assert config.quality is not None
     row = next(line for line in README.splitlines() if line.startswith(f"| `{name}`"))
-    for key, form in (("kodak_psnr", ".2f"), ("kodak_ssim", ".3f"), ("vocabulary_used", ",d")):
+    for key, form in FIGURES[config.kind]:
         value = config.quality[key]
         assert format(int(value) if form == ",d" else value, form) in row
 

@@ -1,10 +1,20 @@
 """What a video tokenizer shows between the frames that its latent frames stand for."""
 
+from pathlib import Path
+
+import numpy as np
+import pytest
 import torch
+from PIL import Image
 
 from tests.conftest import tiny_video_tokenizer_of
+from vistok import bundled
 from vistok.autoencoders.motion import Between
+from vistok.clips import decode_clip, encode_clip
+from vistok.evaluation.psnr import psnr
 from vistok.tokenizer import VisualTokenizer
+
+PHOTO = Path(__file__).parents[2] / "docs" / "photo.jpg"
 
 
 def test_a_fresh_tokenizer_blends(tiny_video_tokenizer: VisualTokenizer) -> None:
@@ -44,3 +54,20 @@ def test_what_comes_later_changes_nothing() -> None:
     before, changed = tokenizer.decode(ids), tokenizer.decode(other)
     assert torch.equal(before[:, :, :9], changed[:, :, :9])
     assert not torch.equal(before[:, :, 9:], changed[:, :, 9:])
+
+
+@pytest.mark.parametrize("name", [name for name in bundled.names() if name.startswith("video-")])
+def test_the_bundled_ones_move_what_moves(name: str) -> None:
+    tokenizer = VisualTokenizer.from_pretrained(name)
+    with Image.open(PHOTO) as photo:
+        wide = np.asarray(photo.resize((288, 192)))
+    frames = [wide[16:176, 3 * time : 240 + 3 * time] for time in range(9)]
+    back = list(decode_clip(tokenizer, encode_clip(tokenizer, frames)))
+    moved, blended = [], []
+    for time in (5, 6, 7):
+        share = (time - 4) / 4
+        blend = (1 - share) * back[4] + share * back[8]
+        moved.append(psnr(frames[time], back[time]))
+        blended.append(psnr(frames[time], blend.round().astype(np.uint8)))
+    assert np.mean(moved) > np.mean(blended) + 1.5
+    assert np.mean(moved) > psnr(frames[8], back[8]) - 2, "about as good as the frames it is made from"

@@ -32,16 +32,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-TokenizerOption = Annotated[str, typer.Option("--tokenizer", "-t", help="A bundled name or a folder.")]
-
 
 @app.command()
 def encode(
-    file: Annotated[Path, typer.Argument(help="A picture, or for a video tokenizer a clip.")],
+    file: Annotated[Path, typer.Argument(help="A picture or a clip.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Default: the file's name, .vtok.")
     ] = None,
-    tokenizer: TokenizerOption = "image-fsq-f8",
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer", "-t", help="A bundled name or a folder. Default: the usual for the file."
+        ),
+    ] = None,
     max_side: Annotated[int | None, typer.Option(help="Shrink the longer side to this many pixels.")] = None,
     fit: Annotated[str, typer.Option(help="pad, crop or resize.")] = "pad",
     size: Annotated[str | None, typer.Option(help="Height and width wanted, such as 256x384.")] = None,
@@ -60,7 +63,7 @@ def encode(
     selection = Selection.parse(fps, start, duration, max_frames, max_side)
     output = output or _free(file.with_suffix(".vtok"))
     _keep(file, output)
-    loaded = VisualTokenizer.from_pretrained(tokenizer)
+    loaded = VisualTokenizer.from_pretrained(tokenizer or bundled.usual_for(file))
     grid, warnings = encode_file(loaded, file, wanted, selection, _shown)
     grid.save(output)
     for warning in warnings:

@@ -14,7 +14,7 @@ NextPhoto = Callable[[], Image.Image]
 _CUT, _FADE, _LIGHT, _THING = 0.15, 0.08, 0.1, 0.5
 _STANDS, _ZOOMS, _SHAKES = 0.25, 0.4, 0.3
 # Of what moves: pixels a frame, drawn evenly on a logarithmic scale.
-_SLOWEST, _FASTEST = 0.1, 8.0
+_SLOWEST, _FASTEST = 0.1, 20.0
 # How long the camera goes on or stands before that changes, in frames.
 _PHASE = 8
 _MOST_ZOOM = 0.02

@@ -11,9 +11,10 @@ import numpy as np
 from vistok.media.clips.limits import ClipLimits
 from vistok.media.clips.reading import open_clip
 from vistok.media.clips.selection import Selection
+from vistok.media.endings import FILMS
 from vistok_protocol.errors import ErrorCode, VistokError
 
-_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".ts"}
+_SUFFIXES = FILMS | {".gif"}
 
 
 @dataclass(frozen=True)
