@@ -31,9 +31,11 @@ def test_shapes_and_ranges(family: str) -> None:
 @pytest.mark.parametrize("name", bundled.names())
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (16, 24), (48, 48), (128, 72)])
 def test_ids_depend_on_the_picture_alone(name: str, height: int, width: int) -> None:
-    """Not on the batch, and not on the number of threads."""
+    """Or the clip: not on the batch, and not on the number of threads."""
     tokenizer = VisualTokenizer.from_pretrained(name)
     batch = pictures(5, height, width)
+    if tokenizer.kind == "video":
+        batch = torch.stack([batch.roll(time, dims=-1) for time in range(5)], dim=2)
     together = tokenizer.encode(batch)
     threads = torch.get_num_threads()
     try:
