@@ -1,12 +1,12 @@
 """The methods of `AsyncClient` for clips."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from fractions import Fraction
 from os import PathLike
+from typing import Unpack
 
 from vistok_client import _clip_calls
-from vistok_client._calls import Fit, tokenizer_of
-from vistok_client._clip_calls import ClipPreparation
+from vistok_client._calls import tokenizer_of
+from vistok_client._clip_calls import ClipOptions, ClipPreparation
 from vistok_client._connections import AsyncConnection
 from vistok_client._inputs import Grid
 from vistok_client._uploads import Clip
@@ -22,18 +22,11 @@ class AsyncClipClient(AsyncConnection):
         video: Clip,
         *,
         tokenizer: str | None = None,
-        fps: float | Fraction | None = None,
-        start: float | Fraction | None = None,
-        duration: float | Fraction | None = None,
-        max_frames: int | None = None,
-        max_side: int | None = None,
-        fit: Fit | None = None,
-        size: tuple[int, int] | None = None,
+        **options: Unpack[ClipOptions],
     ) -> TokenGrid:
         """Return the tokens of a clip; see `Client.encode_video`."""
         name = tokenizer or self._video_tokenizer
-        preparation = ClipPreparation(max_side, fit, size, fps, start, duration, max_frames)
-        grid, damage = await self._run(_clip_calls.encode_video(name, video, preparation))
+        grid, damage = await self._run(_clip_calls.encode_video(name, video, ClipPreparation(**options)))
         warn_of_damage(damage)
         return grid
 
@@ -42,21 +35,14 @@ class AsyncClipClient(AsyncConnection):
         video: Clip | Iterable[bytes] | AsyncIterable[bytes],
         *,
         tokenizer: str | None = None,
-        fps: float | Fraction | None = None,
-        start: float | Fraction | None = None,
-        duration: float | Fraction | None = None,
-        max_frames: int | None = None,
-        max_side: int | None = None,
-        fit: Fit | None = None,
-        size: tuple[int, int] | None = None,
+        **options: Unpack[ClipOptions],
     ) -> AsyncGenerator[TokenGrid, None]:
         """Give the tokens of a clip while it is still being sent, for `async for`; see `Client.stream_video`.
 
         `video` may also be an asynchronous iterable of bytes; what is not asynchronous is read in a thread.
         """
         name = tokenizer or self._video_tokenizer
-        preparation = ClipPreparation(max_side, fit, size, fps, start, duration, max_frames)
-        return self._stream(_clip_calls.stream_video(name, video, preparation))
+        return self._stream(_clip_calls.stream_video(name, video, ClipPreparation(**options)))
 
     async def decode_video(
         self,

@@ -7,11 +7,11 @@ from functools import partial
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Never
+from typing import Never, TypedDict
 
 from vistok_client import _answers
 from vistok_client._call import Call
-from vistok_client._calls import Preparation, path_of
+from vistok_client._calls import Fit, Preparation, path_of
 from vistok_client._inputs import Grid, WholeGrid, grid_body, read_grid
 from vistok_client._uploads import Clip, clip_upload, stream_upload
 from vistok_client.errors import InvalidInput
@@ -25,6 +25,18 @@ FORMATS = {
     ".webp": media_types.WEBP,
     ".npy": media_types.NPY,
 }
+
+
+class ClipOptions(TypedDict, total=False):
+    """What methods for clips can be told: see `Client.encode_video`."""
+
+    fps: float | Fraction | None
+    start: float | Fraction | None
+    duration: float | Fraction | None
+    max_frames: int | None
+    max_side: int | None
+    fit: Fit | None
+    size: tuple[int, int] | None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """The methods of `Client` for clips."""
 
 from collections.abc import Generator, Iterable
-from fractions import Fraction
 from os import PathLike
+from typing import Unpack
 
 from vistok_client import _clip_calls
-from vistok_client._calls import Fit, tokenizer_of
-from vistok_client._clip_calls import ClipPreparation
+from vistok_client._calls import tokenizer_of
+from vistok_client._clip_calls import ClipOptions, ClipPreparation
 from vistok_client._connections import Connection
 from vistok_client._inputs import Grid
 from vistok_client._uploads import Clip
@@ -22,13 +22,7 @@ class ClipClient(Connection):
         video: Clip,
         *,
         tokenizer: str | None = None,
-        fps: float | Fraction | None = None,
-        start: float | Fraction | None = None,
-        duration: float | Fraction | None = None,
-        max_frames: int | None = None,
-        max_side: int | None = None,
-        fit: Fit | None = None,
-        size: tuple[int, int] | None = None,
+        **options: Unpack[ClipOptions],
     ) -> TokenGrid:
         """Return the tokens of a clip: ids (t h w [k]), the first of t for one frame.
 
@@ -41,8 +35,7 @@ class ClipClient(Connection):
         `encode`. Where the clip is damaged, the warning ClipDamaged says so.
         """
         name = tokenizer or self._video_tokenizer
-        preparation = ClipPreparation(max_side, fit, size, fps, start, duration, max_frames)
-        grid, damage = self._run(_clip_calls.encode_video(name, video, preparation))
+        grid, damage = self._run(_clip_calls.encode_video(name, video, ClipPreparation(**options)))
         warn_of_damage(damage)
         return grid
 
@@ -51,13 +44,7 @@ class ClipClient(Connection):
         video: Clip | Iterable[bytes],
         *,
         tokenizer: str | None = None,
-        fps: float | Fraction | None = None,
-        start: float | Fraction | None = None,
-        duration: float | Fraction | None = None,
-        max_frames: int | None = None,
-        max_side: int | None = None,
-        fit: Fit | None = None,
-        size: tuple[int, int] | None = None,
+        **options: Unpack[ClipOptions],
     ) -> Generator[TokenGrid, None, None]:
         """Give the tokens of a clip of any length in grids of a few frames, while it is still being sent.
 
@@ -71,8 +58,7 @@ class ClipClient(Connection):
         comes out as it is. `transport` has no part in this.
         """
         name = tokenizer or self._video_tokenizer
-        preparation = ClipPreparation(max_side, fit, size, fps, start, duration, max_frames)
-        return self._stream(_clip_calls.stream_video(name, video, preparation))
+        return self._stream(_clip_calls.stream_video(name, video, ClipPreparation(**options)))
 
     def decode_video(
         self,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.clips import clip
-from tests.conftest import tiny_video_tokenizer_of
+from tests.end_to_end.films import ARRIVING, FILM, FRAMES, of_library
 from tests.end_to_end.watching import figure, until
 from tests.pictures import scene
 from tests.service import Service, started
@@ -33,28 +33,12 @@ from vistok_client import (
     TokenGrid,
 )
 
-FRAMES = [scene(30, 44, seed) for seed in range(45)]
-FILM = clip(FRAMES, rate=Fraction(30000, 1001))
-# A container whose frames can be told as they come.
-ARRIVING = clip(FRAMES, container="matroska", rate=25)
 MIDDLE = 2 * len(ARRIVING) // 3
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tokenizers") / "tiny-video"
-    tiny_video_tokenizer_of().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tokenizer(folder: Path) -> VisualTokenizer:
-    return VisualTokenizer.from_pretrained(folder)
-
-
-@pytest.fixture(scope="module")
-def service(folder: Path) -> Iterator[Service]:
-    with started("--tokenizer", str(folder), "--device", "cpu") as service:
+def service(video_folder: Path) -> Iterator[Service]:
+    with started("--tokenizer", str(video_folder), "--device", "cpu") as service:
         yield service
 
 
@@ -71,15 +55,10 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def of_library(tokenizer: VisualTokenizer, data: bytes, selection: Selection | None = None) -> TokenGrid:
-    with open_clip(data, selection or Selection(), ClipLimits()) as opened:
-        return encode_clip(tokenizer, opened.frames, opened.fps)
-
-
 def test_every_way_in_gives_the_librarys_tokens(
-    client: Client, tokenizer: VisualTokenizer, film: Path
+    client: Client, video_tokenizer: VisualTokenizer, film: Path
 ) -> None:
-    expected = of_library(tokenizer, FILM)
+    expected = of_library(video_tokenizer, FILM)
     assert expected.pixels == PixelSize(30, 44, 45, Fraction(30000, 1001))
     for way in (film, str(film), FILM):
         assert client.encode_video(way) == expected
@@ -92,9 +71,9 @@ def test_every_way_in_gives_the_librarys_tokens(
 
 
 async def test_the_asynchronous_client_does_the_same(
-    service: Service, tokenizer: VisualTokenizer, film: Path
+    service: Service, video_tokenizer: VisualTokenizer, film: Path
 ) -> None:
-    expected = of_library(tokenizer, FILM)
+    expected = of_library(video_tokenizer, FILM)
     async with AsyncClient(service.url, video_tokenizer="tiny") as client:
         whole = await asyncio.gather(client.encode_video(film), client.encode_video(FILM))
         assert whole == [expected] * 2
@@ -102,8 +81,8 @@ async def test_the_asynchronous_client_does_the_same(
             assert TokenGrid.joined([grid async for grid in client.stream_video(way)]) == expected
 
 
-def test_what_is_read_of_a_clip_can_be_chosen(client: Client, tokenizer: VisualTokenizer) -> None:
-    expected = of_library(tokenizer, FILM, Selection.parse("30000/1001", "0.1", "0.7", 5, 22))
+def test_what_is_read_of_a_clip_can_be_chosen(client: Client, video_tokenizer: VisualTokenizer) -> None:
+    expected = of_library(video_tokenizer, FILM, Selection.parse("30000/1001", "0.1", "0.7", 5, 22))
     options = {
         "fps": Fraction(30000, 1001), "start": 0.1, "duration": 0.7, "max_frames": 5, "max_side": 22
     }  # fmt: skip
@@ -111,7 +90,9 @@ def test_what_is_read_of_a_clip_can_be_chosen(client: Client, tokenizer: VisualT
     assert TokenGrid.joined(client.stream_video(FILM, **options)) == expected
 
 
-def test_the_first_grids_come_before_the_last_bytes_go(client: Client, tokenizer: VisualTokenizer) -> None:
+def test_the_first_grids_come_before_the_last_bytes_go(
+    client: Client, video_tokenizer: VisualTokenizer
+) -> None:
     came = threading.Event()
 
     def arriving() -> Iterator[bytes]:
@@ -124,11 +105,11 @@ def test_the_first_grids_come_before_the_last_bytes_go(client: Client, tokenizer
         grids.append(grid)
         came.set()
     assert [grid.pixels.frames for grid in grids] == [1, 16, 16, 12]
-    assert TokenGrid.joined(grids) == of_library(tokenizer, ARRIVING)
+    assert TokenGrid.joined(grids) == of_library(video_tokenizer, ARRIVING)
 
 
 async def test_the_first_grids_come_before_the_last_bytes_go_in_one_loop(
-    service: Service, tokenizer: VisualTokenizer
+    service: Service, video_tokenizer: VisualTokenizer
 ) -> None:
     came = asyncio.Event()
 
@@ -142,7 +123,7 @@ async def test_the_first_grids_come_before_the_last_bytes_go_in_one_loop(
         async for grid in client.stream_video(arriving()):
             grids.append(grid)
             came.set()
-    assert TokenGrid.joined(grids) == of_library(tokenizer, ARRIVING)
+    assert TokenGrid.joined(grids) == of_library(video_tokenizer, ARRIVING)
 
 
 ENDLESS = clip([scene(96, 128, i) for i in range(9)], "mpegts", options={"tune": "zerolatency"})
@@ -200,10 +181,10 @@ def test_a_clip_may_be_too_long_for_one_grid(client: Client) -> None:
     assert refused.value.code == "too_large"
 
 
-def test_a_service_that_dies_is_a_failed_connection(folder: Path) -> None:
+def test_a_service_that_dies_is_a_failed_connection(video_folder: Path) -> None:
     before = threading.active_count()
     with (
-        started("--tokenizer", str(folder), "--device", "cpu") as service,
+        started("--tokenizer", str(video_folder), "--device", "cpu") as service,
         Client(service.url, video_tokenizer="tiny") as client,
     ):
         grids = client.stream_video(repeat(ENDLESS))
@@ -214,21 +195,21 @@ def test_a_service_that_dies_is_a_failed_connection(folder: Path) -> None:
     until(lambda: threading.active_count() == before)
 
 
-def test_arrays_go_and_come(client: Client, tokenizer: VisualTokenizer) -> None:
+def test_arrays_go_and_come(client: Client, video_tokenizer: VisualTokenizer) -> None:
     pixels = np.stack(FRAMES[:9])
     grid = client.encode_video(pixels)
-    assert np.array_equal(grid.ids, encode_clip(tokenizer, FRAMES[:9]).ids)
+    assert np.array_equal(grid.ids, encode_clip(video_tokenizer, FRAMES[:9]).ids)
     assert np.array_equal(TokenGrid.joined(client.stream_video(pixels)).ids, grid.ids)
     back = client.decode(grid, output="numpy")
     assert (back.dtype, back.shape) == (np.uint8, pixels.shape)
-    assert np.array_equal(back, np.stack(list(decode_clip(tokenizer, grid))))
+    assert np.array_equal(back, np.stack(list(decode_clip(video_tokenizer, grid))))
 
 
 @pytest.mark.parametrize("ending", ["mp4", "webm", "gif", "webp"])
 def test_clips_are_written_to_files(
-    client: Client, tokenizer: VisualTokenizer, tmp_path: Path, ending: str
+    client: Client, video_tokenizer: VisualTokenizer, tmp_path: Path, ending: str
 ) -> None:
-    grid = of_library(tokenizer, FILM)
+    grid = of_library(video_tokenizer, FILM)
     path = tmp_path / f"back.{ending}"
     client.decode_video(grid, path)
     with open_clip(path.read_bytes(), Selection(), ClipLimits()) as back:
@@ -239,19 +220,19 @@ def test_clips_are_written_to_files(
 
 
 async def test_arrays_are_written_to_files(
-    service: Service, tokenizer: VisualTokenizer, tmp_path: Path
+    service: Service, video_tokenizer: VisualTokenizer, tmp_path: Path
 ) -> None:
-    grid = of_library(tokenizer, FILM)
+    grid = of_library(video_tokenizer, FILM)
     async with AsyncClient(service.url, video_tokenizer="tiny") as client:
         await client.decode_video(grid.to_bytes(), tmp_path / "back.npy")
         await client.decode_video(grid.ids, tmp_path / "padded.npy")
     frames = np.load(tmp_path / "back.npy")
-    assert np.array_equal(frames, np.stack(list(decode_clip(tokenizer, grid))))
+    assert np.array_equal(frames, np.stack(list(decode_clip(video_tokenizer, grid))))
     assert np.load(tmp_path / "padded.npy").shape == (45, 32, 48, 3)
 
 
-def test_a_grid_that_was_put_can_be_got_and_shown(client: Client, tokenizer: VisualTokenizer) -> None:
-    grid = of_library(tokenizer, clip(FRAMES[:6]))
+def test_a_grid_that_was_put_can_be_got_and_shown(client: Client, video_tokenizer: VisualTokenizer) -> None:
+    grid = of_library(video_tokenizer, clip(FRAMES[:6]))
     identity = client.put_grid(grid)
     assert client.put_grid(grid.to_bytes()) == identity
     assert client.get_grid(identity) == grid

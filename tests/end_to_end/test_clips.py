@@ -19,12 +19,12 @@ import pytest
 import torch
 
 from tests.clips import clip
-from tests.conftest import tiny_video_tokenizer_of
+from tests.end_to_end.films import ARRIVING, FILM, FRAMES, of_library
 from tests.end_to_end.watching import figure, until, workers_of
 from tests.pictures import encoded, scene
 from tests.service import Service, started
 from vistok import VisualTokenizer
-from vistok.clips import decode_clip, encode_clip
+from vistok.clips import decode_clip
 from vistok.evaluation.psnr import psnr
 from vistok.grids import encode_picture
 from vistok.media.clips.limits import ClipLimits
@@ -36,33 +36,12 @@ from vistok_protocol.tokens import PixelSize, TokenGrid
 ENCODE, DECODE = "/v1/tokenizers/tiny/encode", "/v1/tokenizers/tiny/decode"
 MP4 = {"Content-Type": "video/mp4"}
 LINES = MP4 | {"Accept": "application/x-ndjson"}
-FRAMES = [scene(30, 44, seed) for seed in range(45)]
-FILM = clip(FRAMES, rate=Fraction(30000, 1001))
-# A container whose frames can be told as they come.
-ARRIVING = clip(FRAMES, container="matroska", rate=25)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tokenizers") / "tiny-video"
-    tiny_video_tokenizer_of().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tokenizer(folder: Path) -> VisualTokenizer:
-    return VisualTokenizer.from_pretrained(folder)
-
-
-@pytest.fixture(scope="module")
-def service(folder: Path) -> Iterator[Service]:
-    with started("--tokenizer", str(folder), "--device", "cpu", VISTOK_MAX_CLIP_SECONDS="3") as service:
+def service(video_folder: Path) -> Iterator[Service]:
+    with started("--tokenizer", str(video_folder), "--device", "cpu", VISTOK_MAX_CLIP_SECONDS="3") as service:
         yield service
-
-
-def expected(tokenizer: VisualTokenizer, data: bytes, selection: Selection | None = None) -> TokenGrid:
-    with open_clip(data, selection or Selection(), ClipLimits()) as opened:
-        return encode_clip(tokenizer, opened.frames, opened.fps)
 
 
 def post(service: Service, body: object, query: str = "", **headers: str) -> httpx.Response:
@@ -80,8 +59,8 @@ def _command(process: int) -> bytes:
     return b""
 
 
-def test_a_clip_has_the_tokens_of_the_library(service: Service, tokenizer: VisualTokenizer) -> None:
-    grid = expected(tokenizer, FILM)
+def test_a_clip_has_the_tokens_of_the_library(service: Service, video_tokenizer: VisualTokenizer) -> None:
+    grid = of_library(video_tokenizer, FILM)
     assert grid.pixels == PixelSize(30, 44, 45, Fraction(30000, 1001))
     answer = post(service, FILM).json()
     assert (answer["kind"], answer["shape"], answer["pixels"]["frames"]) == ("video", [12, 4, 6], 45)
@@ -91,29 +70,33 @@ def test_a_clip_has_the_tokens_of_the_library(service: Service, tokenizer: Visua
     assert TokenGrid.from_bytes(in_bytes.content) == grid
 
 
-def test_what_is_read_of_a_clip_can_be_chosen(service: Service, tokenizer: VisualTokenizer) -> None:
+def test_what_is_read_of_a_clip_can_be_chosen(service: Service, video_tokenizer: VisualTokenizer) -> None:
     answer = post(service, FILM, "?fps=10&start=0.5&duration=0.6&max_side=22&max_frames=5").json()
     wanted = Selection.parse("10", "0.5", "0.6", 5, 22)
     assert answer["pixels"] == {"height": 15, "width": 22, "frames": 5, "fps": 10.0}
-    assert answer["ids"] == expected(tokenizer, FILM, wanted).ids.tolist()
+    assert answer["ids"] == of_library(video_tokenizer, FILM, wanted).ids.tolist()
 
 
-def test_a_picture_is_a_clip_of_one_frame(service: Service, tokenizer: VisualTokenizer) -> None:
+def test_a_picture_is_a_clip_of_one_frame(service: Service, video_tokenizer: VisualTokenizer) -> None:
     answer = post(service, encoded(FRAMES[0]), **{"Content-Type": "image/png"}).json()
-    assert answer["ids"] == encode_picture(tokenizer, FRAMES[0]).ids.tolist()
+    assert answer["ids"] == encode_picture(video_tokenizer, FRAMES[0]).ids.tolist()
     assert answer["pixels"]["frames"] == 1
 
 
-def test_several_files_have_a_grid_or_an_error_each(service: Service, tokenizer: VisualTokenizer) -> None:
+def test_several_files_have_a_grid_or_an_error_each(
+    service: Service, video_tokenizer: VisualTokenizer
+) -> None:
     files = [("a", ("film.mp4", FILM)), ("b", ("text.mp4", b"no clip")), ("c", ("p.png", encoded(FRAMES[0])))]
     answer = httpx.post(service.url + ENCODE, files=files, timeout=60).json()
     film, text, picture = answer["items"]
-    assert film["ids"] == expected(tokenizer, FILM).ids.tolist()
+    assert film["ids"] == of_library(video_tokenizer, FILM).ids.tolist()
     assert text["error"]["code"] == "unreadable_media"
     assert picture["shape"] == [1, 4, 6]
 
 
-def test_ids_come_while_the_clip_is_still_arriving(service: Service, tokenizer: VisualTokenizer) -> None:
+def test_ids_come_while_the_clip_is_still_arriving(
+    service: Service, video_tokenizer: VisualTokenizer
+) -> None:
     lines: list[dict[str, object]] = []
     middle = 2 * len(ARRIVING) // 3
 
@@ -134,7 +117,7 @@ def test_ids_come_while_the_clip_is_still_arriving(service: Service, tokenizer: 
     assert [piece["pixels"]["frames"] for piece in pieces] == [1, 16, 16, 12]
     grids = [TokenGrid.from_base64url(piece["tokens"]) for piece in pieces]
     ids = np.concatenate([grid.ids for grid in grids])
-    assert np.array_equal(ids, expected(tokenizer, ARRIVING).ids)
+    assert np.array_equal(ids, of_library(video_tokenizer, ARRIVING).ids)
 
 
 class Talk:
@@ -206,7 +189,7 @@ async def test_a_caller_who_does_not_read_makes_the_work_wait(service: Service) 
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_worker_that_is_killed_costs_no_clip(
-    service: Service, tokenizer: VisualTokenizer, which: int
+    service: Service, video_tokenizer: VisualTokenizer, which: int
 ) -> None:
     # The processes of other clips are gone.
     until(lambda: len(workers_of(service)) == figure(service, "vistok_workers_up"))
@@ -217,7 +200,7 @@ def test_a_worker_that_is_killed_costs_no_clip(
         os.kill(workers[which % len(workers)], signal.SIGKILL)
         found += [json.loads(line) for line in lines]
     ids = [piece["ids"] for piece in found[:-1]]
-    assert np.array_equal(np.concatenate(ids), expected(tokenizer, ARRIVING).ids)
+    assert np.array_equal(np.concatenate(ids), of_library(video_tokenizer, ARRIVING).ids)
     until(lambda: figure(service, "vistok_workers_up") == len(workers))
 
 
@@ -266,9 +249,9 @@ def test_wrong_parameters_are_named(service: Service) -> None:
      ("image/webp", None)],
 )  # fmt: skip
 def test_tokens_become_a_clip(
-    service: Service, tokenizer: VisualTokenizer, media_type: str, rate: Fraction | None
+    service: Service, video_tokenizer: VisualTokenizer, media_type: str, rate: Fraction | None
 ) -> None:
-    grid = expected(tokenizer, FILM)
+    grid = of_library(video_tokenizer, FILM)
     headers = {"Content-Type": "application/vnd.vistok.tokens", "Accept": media_type}
     answer = httpx.post(service.url + DECODE, content=grid.to_bytes(), headers=headers, timeout=60)
     assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
@@ -276,7 +259,7 @@ def test_tokens_become_a_clip(
         frames = list(back.frames)
         assert (back.height, back.width) == (30, 44)
         assert rate is None or back.fps == rate
-    original = list(decode_clip(tokenizer, grid))
+    original = list(decode_clip(video_tokenizer, grid))
     assert len(frames) == len(original) or media_type == "image/webp"
     assert psnr(original[-1], frames[-1]) > 20
 
@@ -299,8 +282,8 @@ def test_ids_that_are_no_clip_are_refused(service: Service, ids: object, code: s
     assert answer.json()["code"] == code
 
 
-def test_a_clip_plays_from_its_url(service: Service, tokenizer: VisualTokenizer) -> None:
-    grid = expected(tokenizer, clip(FRAMES[:6]))
+def test_a_clip_plays_from_its_url(service: Service, video_tokenizer: VisualTokenizer) -> None:
+    grid = of_library(video_tokenizer, clip(FRAMES[:6]))
     url = f"{service.url}/v1/tokenizers/tiny/reconstruction?tokens={grid.to_base64url()}"
     answer = httpx.get(url, timeout=60)
     assert answer.headers["content-type"] == "video/mp4"
@@ -310,15 +293,15 @@ def test_a_clip_plays_from_its_url(service: Service, tokenizer: VisualTokenizer)
     assert again.status_code == 304
 
 
-def test_the_quantizer_alone(service: Service, tokenizer: VisualTokenizer) -> None:
+def test_the_quantizer_alone(service: Service, video_tokenizer: VisualTokenizer) -> None:
     features = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 6)).astype(np.float32)
     headers = {"Content-Type": "application/x-npy"}
     url = f"{service.url}/v1/tokenizers/tiny"
     quantized = httpx.post(f"{url}/quantize", content=write_npy(features), headers=headers).json()
-    ids = tokenizer.quantize(torch.from_numpy(features))
+    ids = video_tokenizer.quantize(torch.from_numpy(features))
     assert quantized["ids"] == ids.tolist()
     codes = httpx.post(f"{url}/lookup", json={"ids": quantized["ids"]})
-    assert np.array_equal(read_npy(codes.content, max_elements=10**6), tokenizer.lookup(ids).numpy())
+    assert np.array_equal(read_npy(codes.content, max_elements=10**6), video_tokenizer.lookup(ids).numpy())
 
 
 def test_a_round_trip_in_one_call_is_for_pictures(service: Service) -> None:
