@@ -60,6 +60,11 @@ class FairQueue(Generic[Item]):
         """Give the number of jobs."""
         return sum(map(len, self._places.values()))
 
+    @property
+    def first(self) -> Item | None:
+        """The job whose turn it is."""
+        return min(places[0] for places in self._places.values()).job if self._places else None
+
     def put(self, job: Item) -> None:
         """Add a job at the end of its flow."""
         turn = max(self._now, self._ends.get(job.flow, 0))

@@ -35,7 +35,7 @@ class Engine:
     def __init__(self, settings: Settings, workers: Sequence[Worker]) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self._room = WaitingRoom(settings.max_batch_pixels, len(workers))
+        self._room = WaitingRoom(settings.max_batch_pixels, settings.max_wait_ms / 1000, len(workers))
         self._supervisors = [
             Supervisor(worker, self._room, self.metrics, settings.batch_timeout_seconds) for worker in workers
         ]
@@ -207,6 +207,8 @@ class Engine:
             return await job.result
         except asyncio.CancelledError:
             self._room.withdraw(job)
+            if job.give_up:
+                job.give_up()
             raise
         finally:
             self._unfinished.discard(job)

@@ -3,7 +3,7 @@
 import math
 import time
 from asyncio import Future
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,8 @@ class Job:
     arrived: float = field(default_factory=time.monotonic)
     has_lost_a_worker: bool = False
     """Whether it was in the batch of a worker that died: it is tried once more, alone."""
+    give_up: "Callable[[], None] | None" = None
+    """While it is at a worker: has it left undone, if that is still possible."""
     stage: "Span | None" = None
     """Where it is now, if its call is traced."""
 

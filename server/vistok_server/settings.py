@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     max_batch_bytes: int | None = Field(default=None, ge=1)
     """The memory that a batch may take on its device, as measured while a tokenizer warms up; by default most
     of what an accelerator has free, and 4 GiB on a processor. Above it: split, or refused."""
+    max_wait_ms: float = Field(default=5.0, ge=0)
+    """How many milliseconds jobs gather before their batch is handed to a worker that is still busy, to lie
+    ready there; a worker that has nothing to do gets what there is at once."""
     max_queue: int = Field(default=256, ge=1)
     """The most items (pictures, grids) in the house at once, waiting or in work; above it: 429."""
     max_clips: int = Field(default=16, ge=1)

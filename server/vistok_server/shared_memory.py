@@ -14,6 +14,8 @@ from pydantic import PlainSerializer, PlainValidator, SerializationInfo, Validat
 _SMALLEST_BYTES = 1 << 20
 # Every array begins on a boundary of its own, so that any dtype lies well.
 _ALIGNMENT = 64
+# Marks lie before the first array.
+_MARKS = 4096
 
 Place = tuple[int, str, tuple[int, ...]]
 """Where an array begins, in bytes; its dtype; its shape."""
@@ -30,18 +32,29 @@ class SharedMemory:
         self.descriptor = _nameless() if descriptor is None else descriptor
         self._copies = copies
         self._map: mmap.mmap | None = None
-        self._end = 0
+        self._end = _MARKS
 
     def clear(self) -> None:
-        """Begin another message, over the one before."""
-        self._end = 0
+        """Begin another message, over the one before, without marks."""
+        self._end = _MARKS
+        if self._map is not None:
+            self._map[:_MARKS] = bytes(_MARKS)
+
+    def mark(self, index: int) -> None:
+        """Tell the other side something about the message that is there; nothing from index 4,096 on."""
+        if self._map is not None and index < _MARKS:
+            self._map[index] = 1
+
+    def is_marked(self, index: int) -> bool:
+        """Whether either side has told this."""
+        return self._map is not None and index < _MARKS and self._map[index] == 1
 
     def put(self, array: np.ndarray) -> Place:
         """Store an array behind those of the same message."""
         start, self._end = self._end, -(-(self._end + array.nbytes) // _ALIGNMENT) * _ALIGNMENT
         if self._map is None or len(self._map) < self._end:
             # In powers of two, so that a service soon stops growing it.
-            size = max(_SMALLEST_BYTES, 1 << (self._end - 1).bit_length() if self._end else 0)
+            size = max(_SMALLEST_BYTES, 1 << (self._end - 1).bit_length())
             os.ftruncate(self.descriptor, size)
             self._map = mmap.mmap(self.descriptor, size)
         np.ndarray(array.shape, array.dtype, self._map, start)[...] = array

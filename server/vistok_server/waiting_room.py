@@ -1,7 +1,9 @@
 """Where jobs wait between the engine, which puts them in, and the workers, which take batches out."""
 
 import asyncio
+import math
 from collections.abc import Iterable
+from contextlib import suppress
 
 from vistok_server.batching import FairQueue
 from vistok_server.jobs import Job
@@ -10,12 +12,14 @@ from vistok_server.jobs import Job
 class WaitingRoom:
     """A queue of jobs that gives batches; belongs to the event loop.
 
-    An idle worker takes what is there at once, and while it works the next batch gathers: batches grow
-    with the load by themselves, and no job ever waits for company.
+    An idle worker takes what is there at once, and while all work the next batch gathers: batches grow with
+    the load by themselves. It leaves for a worker that is still busy when it is full, or when its first job
+    has waited for some time: so the worker has it at hand when it needs it.
     """
 
-    def __init__(self, max_batch_pixels: int, workers: int = 1) -> None:
+    def __init__(self, max_batch_pixels: int, max_wait_seconds: float, workers: int = 1) -> None:
         self.max_batch_pixels = max_batch_pixels
+        self.max_wait_seconds = max_wait_seconds
         self._workers = workers
         self._jobs = FairQueue[Job]()
         self._changed = asyncio.Event()
@@ -28,6 +32,18 @@ class WaitingRoom:
     def pixels(self) -> int:
         """The pixels of the jobs that wait."""
         return self._jobs.pixels
+
+    def seconds_until_due(self, now: float) -> float:
+        """Tell when the next batch leaves for a worker that is busy.
+
+        Never, if there is none, or if it is a job that has to travel alone.
+        """
+        first = self._jobs.first
+        if first is None or first.has_lost_a_worker:
+            return math.inf
+        if self.pixels >= self._workers * self.max_batch_pixels:
+            return 0.0
+        return first.arrived + self.max_wait_seconds - now
 
     def put(self, job: Job) -> None:
         """Add a job at the end of its flow."""
@@ -52,10 +68,12 @@ class WaitingRoom:
         share = -(-self.pixels // self._workers)
         return self._jobs.take(min(self.max_batch_pixels, share))
 
-    async def changed(self) -> None:
-        """Wait until there are more jobs, or somebody wakes all who wait."""
+    async def changed(self, within: float = math.inf) -> None:
+        """Wait until there are more jobs, or somebody wakes all who wait, or so many seconds are over."""
         self._changed.clear()
-        await self._changed.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if math.isinf(within) else within):
+                await self._changed.wait()
 
     def wake(self) -> None:
         """Have everybody who waits look again."""

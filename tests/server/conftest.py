@@ -30,13 +30,16 @@ def tokenizer() -> BrightnessTokenizer:
 
 @pytest.fixture
 async def serve(tokenizer: BrightnessTokenizer) -> AsyncIterator[Serve]:
-    """Start the application with some settings; give a client of it, ready."""
+    """Start the application with some settings; give a client of it, ready.
+
+    What comes while the worker is busy waits in the room, where a test can see it.
+    """
     async with AsyncExitStack() as stack:
 
         async def start(
             tracer_provider: TracerProvider | None = None, **settings: object
         ) -> httpx.AsyncClient:
-            limits = Settings(media_threads=2, **settings)
+            limits = Settings(media_threads=2, **{"max_wait_ms": 1e6, **settings})
             app = create_app(limits, {tokenizer.name: tokenizer}, tracer_provider=tracer_provider)
             await stack.enter_async_context(app.router.lifespan_context(app))
             stack.callback(tokenizer.open.set)

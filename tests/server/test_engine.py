@@ -61,12 +61,16 @@ async def test_files_count_as_items_not_as_one_call(serve: Serve, tokenizer: Bri
     assert len((await client.post(ENCODE, files=files)).json()["items"]) == 3
 
 
+@pytest.mark.parametrize("max_wait_ms", [0, 1e6])
 async def test_a_call_past_its_deadline_is_answered_and_its_job_not_run(
-    serve: Serve, tokenizer: BrightnessTokenizer
+    serve: Serve, tokenizer: BrightnessTokenizer, max_wait_ms: float
 ) -> None:
-    client = await serve(timeout_seconds=0.5)
+    """Whether it waits in the room or lies ready at the worker."""
+    client = await serve(timeout_seconds=0.5, max_wait_ms=max_wait_ms)
     tokenizer.open.clear()
     running, waiting = decoding(client, 1, 2, 3), decoding(client, 4)
+    await until_working(tokenizer)
+    await until_waiting(client, 1 if max_wait_ms else 0)
     for response in await asyncio.gather(running, waiting):
         assert (response.status_code, response.json()["code"]) == (504, "timed_out")
         assert "0.5 seconds" in response.json()["detail"]
@@ -191,7 +195,7 @@ async def test_one_bad_grid_among_concurrent_ones_fails_alone(
 
 
 async def test_stopping_finishes_what_was_admitted(tokenizer: BrightnessTokenizer) -> None:
-    app = create_app(Settings(), {"fake": tokenizer})
+    app = create_app(Settings(max_wait_ms=1e6), {"fake": tokenizer})
     lifespan = app.router.lifespan_context(app)
     await lifespan.__aenter__()
     engine = app.state.engine

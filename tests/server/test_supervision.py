@@ -59,7 +59,8 @@ def tokenizer() -> BrightnessTokenizer:
 
 @pytest.fixture
 async def room() -> WaitingRoom:
-    return WaitingRoom(max_batch_pixels=10_000)
+    """Jobs wait in it while a worker is busy."""
+    return WaitingRoom(max_batch_pixels=10_000, max_wait_seconds=PATIENCE)
 
 
 @pytest.fixture
@@ -180,6 +181,63 @@ async def test_a_worker_that_hangs_is_replaced(
     start(worker, timeout=0.05)
     assert await first_pixel(job) == 51
     assert worker.started == 2
+
+
+async def test_the_next_batch_lies_ready_at_a_busy_worker(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start
+) -> None:
+    """And a third waits: for the device, batches are still one after the other."""
+    room.max_wait_seconds = 0
+    tokenizer.open.clear()
+    first = decoding(room, 1)
+    start()
+    assert await asyncio.to_thread(tokenizer.entered.acquire, timeout=PATIENCE)
+    second, third = decoding(room, 2, 2), decoding(room, 3, 3, 3)
+    async with asyncio.timeout(PATIENCE):
+        while len(room) > 1:
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.02)
+    assert (len(room), tokenizer.entered.acquire(blocking=False)) == (1, False)
+    tokenizer.open.set()
+    assert [await first_pixel(job) for job in (first, second, third)] == [17, 34, 51]
+    assert [shape for _, shape in tokenizer.batches] == [(1, 1, 1), (1, 1, 2), (1, 1, 3)]
+
+
+async def test_a_full_batch_does_not_gather_longer(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start
+) -> None:
+    tokenizer.open.clear()
+    decoding(room, 1)
+    start()
+    assert await asyncio.to_thread(tokenizer.entered.acquire, timeout=PATIENCE)
+    decoding(room, 2, pixels=room.max_batch_pixels // 2)
+    await asyncio.sleep(0.02)
+    assert len(room) == 1
+    decoding(room, 3, pixels=room.max_batch_pixels // 2)
+    async with asyncio.timeout(PATIENCE):
+        while len(room):
+            await asyncio.sleep(0.001)
+
+
+async def test_both_batches_at_a_lost_worker_are_done_by_the_next(
+    tokenizer: BrightnessTokenizer, room: WaitingRoom, start: Start
+) -> None:
+    """Also where two were lost: what they had not looked at is not blamed."""
+    room.max_wait_seconds = 0
+    both = asyncio.Barrier(2)
+
+    class Dying(MortalWorker):
+        async def run(self, batch: Batch) -> Outcomes:
+            if self.started > 2:
+                return await super().run(batch)
+            await both.wait()
+            raise WorkerLost("the worker has ended", had_begun=False)
+
+    worker = Dying(tokenizer)
+    jobs = [decoding(room, 1), decoding(room, 2, 2)]
+    start(worker)
+    assert [await first_pixel(job) for job in jobs] == [17, 34]
+    assert worker.started == 3
 
 
 async def test_a_caller_who_leaves_while_the_worker_is_replaced_costs_nothing(

@@ -20,14 +20,15 @@ from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.npy import write_npy
 from vistok_protocol.tokens import PixelSize
 from vistok_server.app import create_app
-from vistok_server.orders import Computed, Decode, Encode, Failed, Quantize
+from vistok_server.orders import Computed, Decode, Encode, Encoded, Failed, Quantize
 from vistok_server.settings import Settings
 from vistok_server.workers.placement import Placement, placements
 from vistok_server.workers.process import ProcessWorker
 from vistok_server.workers.worker import Batch, WorkerLost
 
 PNG = {"Content-Type": "image/png"}
-PLACEMENT = Placement("cpu", torch_threads=1, media_threads=2)
+# As on an accelerator: with two batches at a time.
+PLACEMENT = Placement("auto", torch_threads=1, media_threads=2)
 
 
 # As many as there are cores at least: one worker has them all.
@@ -117,8 +118,49 @@ async def test_a_killed_worker_is_lost_and_starts_again(worker: ProcessWorker) -
     assert len((await worker.run(batch)).results) == 1
 
 
+async def test_two_batches_at_a_time_come_back_as_themselves(
+    worker: ProcessWorker, tiny_folder: Path
+) -> None:
+    await worker.start()
+    tokenizer = VisualTokenizer.from_pretrained(tiny_folder)
+    for side in (16, 640):
+        batches = [noise(3, side, 16), noise(2, side, 24)]
+        found = await asyncio.gather(
+            *(worker.run(Batch("tiny", [encoding(picture) for picture in pictures])) for pictures in batches)
+        )
+        for pictures, outcomes in zip(batches, found, strict=True):
+            ids = [result.ids for result in outcomes.results]
+            assert np.array_equal(ids, [encode_picture(tokenizer, picture).ids for picture in pictures])
+
+
+async def test_what_is_not_wanted_any_more_is_not_done(worker: ProcessWorker) -> None:
+    await worker.start()
+    batch = Batch("tiny", [encoding(picture) for picture in noise(3, 640, 640)])
+    running = asyncio.create_task(worker.run(batch))
+    await asyncio.sleep(0)
+    worker.forget(batch, 1)
+    outcomes = (await running).results
+    assert [type(outcome) for outcome in outcomes] == [Encoded, Failed, Encoded]
+
+
+async def test_a_killed_worker_tells_what_it_had_begun(worker: ProcessWorker) -> None:
+    await worker.start()
+    assert worker.process_id is not None
+    os.kill(worker.process_id, signal.SIGSTOP)
+    batches = [Batch("tiny", [encoding(picture)]) for picture in noise(2, 8, 8)]
+    running = [asyncio.create_task(worker.run(batch)) for batch in batches]
+    await asyncio.sleep(0.01)
+    os.kill(worker.process_id, signal.SIGKILL)
+    lost = await asyncio.gather(*running, return_exceptions=True)
+    assert [isinstance(error, WorkerLost) and error.had_begun for error in lost] == [False, False]
+
+
 @pytest.mark.slow
-async def test_workers_die_under_load_and_every_answer_is_right(tiny_folder: Path) -> None:
+@pytest.mark.parametrize("lanes", [1, 2])
+async def test_workers_die_under_load_and_every_answer_is_right(
+    tiny_folder: Path, lanes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Placement, "lanes", lanes)
     tokenizer = VisualTokenizer.from_pretrained(tiny_folder)
     pictures = noise(40, 16, 24) + noise(20, 40, 8)
     bodies = [encoded(picture) for picture in pictures]

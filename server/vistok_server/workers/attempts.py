@@ -53,6 +53,8 @@ class Attempts:
         self, run: Callable[[np.ndarray], np.ndarray], arrays: Sequence[np.ndarray], pixels_of_item: int
     ) -> list[np.ndarray | Failed]:
         """Run a model on arrays joined along their first axis, which counts items; one result for each."""
+        if not arrays:
+            return []
         pixels = pixels_of_item * sum(map(len, arrays))
         if pixels <= self._affordable_pixels:
             outputs = self.one(_joined, run, arrays)

@@ -25,7 +25,7 @@ class Conversation(asyncio.Protocol):
     async def ask(self, kind: bytes, body: bytes) -> bytes:
         """Send a message and give the one that answers it; WorkerLost."""
         if self.ended.done():
-            raise WorkerLost("the worker has ended")
+            raise WorkerLost("the worker has ended", had_begun=False)
         self._answer = asyncio.get_running_loop().create_future()
         self.owes_an_answer = True
         self._transport.write(frame(kind, body))

@@ -1,8 +1,9 @@
 """A batch done: each order gets its result or its error, whatever becomes of the others."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import cast
 
 import numpy as np
@@ -34,6 +35,7 @@ from vistok_server.orders import (
 from vistok_server.parts import Part
 from vistok_server.settings import Settings
 from vistok_server.workers.attempts import Attempts
+from vistok_server.workers.device import Device
 from vistok_server.workers.media import read_fitting, write_picture
 from vistok_server.workers.media_threads import MediaThreads
 from vistok_server.workers.memory import affordable_pixels
@@ -42,7 +44,11 @@ from vistok_server.workers.worker import Batch, Outcomes
 
 
 class Executor:
-    """Does batches with tokenizers that are loaded; media on threads of its own."""
+    """Does batches with tokenizers that are loaded; media on threads of its own.
+
+    Several batches may be done at a time, each on a thread: while the device has one, media of another are
+    read.
+    """
 
     def __init__(
         self, tokenizers: Mapping[str, VisualTokenizer], settings: Settings, media_threads: int
@@ -50,10 +56,16 @@ class Executor:
         self._tokenizers = tokenizers
         self._settings = settings
         self._media = MediaThreads(media_threads)
+        self._turn = Lock()
         self._affordable_pixels: dict[str, float] = dict.fromkeys(tokenizers, math.inf)
 
-    def execute(self, batch: Batch) -> Outcomes:
+    def execute(self, batch: Batch, is_forgotten: Callable[[int], bool] = lambda _: False) -> Outcomes:
         """Do the orders of a batch, which are all of one operation.
+
+        Args:
+            batch: the orders.
+            is_forgotten: tells at any time whether nobody waits any more for the order at an index; such ones
+                do not get to the device.
 
         Raises torch.AcceleratorError when the device fails, not the batch.
         """
@@ -62,7 +74,8 @@ class Executor:
             f"{batch.orders[0].operation} by {tokenizer.name}", self._affordable_pixels[tokenizer.name]
         )
         with torch.inference_mode():
-            execution = _Execution(tokenizer, self._settings, self._media, attempts)
+            device = Device(self._turn, attempts, is_forgotten)
+            execution = _Execution(tokenizer, self._settings, self._media, device, attempts)
             return Outcomes(execution.results(batch.orders), attempts.too_many_pixels)
 
     def warm_up(self) -> None:
@@ -96,11 +109,17 @@ class _Fitted:
 
 class _Execution:
     def __init__(
-        self, tokenizer: VisualTokenizer, settings: Settings, media: MediaThreads, attempts: Attempts
+        self,
+        tokenizer: VisualTokenizer,
+        settings: Settings,
+        media: MediaThreads,
+        device: Device,
+        attempts: Attempts,
     ) -> None:
         self._tokenizer = tokenizer
         self._settings = settings
         self._media = media
+        self._device = device
         self._attempts = attempts
 
     def results(self, orders: Sequence[Order]) -> list[Outcome]:
@@ -110,17 +129,18 @@ class _Execution:
             case Decode():
                 return self._decoded(cast("Sequence[Decode]", orders))
             case OfPiece():
-                return [self._piece(cast("EncodePiece | DecodePiece", order)) for order in orders]
+                pieces = cast("Sequence[EncodePiece | DecodePiece]", orders)
+                return [self._piece(index, order) for index, order in enumerate(pieces)]
             case OfArray():
                 return self._computed(cast("Sequence[OfArray]", orders))
 
     def _pictures(self, orders: Sequence[OfPicture]) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         for group in self._groups(orders, outcomes):
-            arrays = [fitted.picture.pixels[np.newaxis] for fitted in group]
-            found = self._attempts.joined(self._ids, arrays, group[0].pixels)
+            arrays = [(fitted.index, fitted.picture.pixels[np.newaxis]) for fitted in group]
+            found = self._device.joined(self._ids, arrays, group[0].pixels)
             for fitted, ids in zip(group, found, strict=True):
-                outcomes[fitted.index] = self._answer(orders[fitted.index], fitted.picture, ids)
+                outcomes[fitted.index] = self._answer(fitted, orders[fitted.index], ids)
         return [outcomes[index] for index in range(len(orders))]
 
     def _groups(self, orders: Sequence[OfPicture], outcomes: dict[int, Outcome]) -> Iterator[list[_Fitted]]:
@@ -143,16 +163,15 @@ class _Execution:
         part = Part(order.body.tobytes(), order.media_type)
         return self._attempts.one(read_fitting, part, order.fit, self._tokenizer.factor, self._settings)
 
-    def _answer(self, order: OfPicture, picture: Prepared, ids: np.ndarray | Failed) -> Outcome:
+    def _answer(self, fitted: _Fitted, order: OfPicture, ids: np.ndarray | Failed) -> Outcome:
         if isinstance(ids, Failed):
             return ids
         if not isinstance(order, Reconstruct):
-            return Encoded(ids[0], picture.size)
-        rows, columns = picture.pixels.shape[:2]
-        (back,) = self._attempts.joined(self._decode, [ids], rows * columns)
+            return Encoded(ids[0], fitted.picture.size)
+        (back,) = self._device.joined(self._decode, [(fitted.index, ids)], fitted.pixels)
         if isinstance(back, Failed):
             return back
-        return self._attempts.one(self._reconstructed, order, picture, ids[0], back[0])
+        return self._attempts.one(self._reconstructed, order, fitted.picture, ids[0], back[0])
 
     def _reconstructed(
         self, order: Reconstruct, picture: Prepared, ids: np.ndarray, back: np.ndarray
@@ -164,19 +183,21 @@ class _Execution:
 
     def _decoded(self, orders: Sequence[Decode]) -> list[Outcome]:
         pixels = orders[0].ids.shape[0] * orders[0].ids.shape[1] * self._tokenizer.factor**2
-        pictures = self._attempts.joined(self._decode, [order.ids[np.newaxis] for order in orders], pixels)
+        arrays = [(index, order.ids[np.newaxis]) for index, order in enumerate(orders)]
+        pictures = self._device.joined(self._decode, arrays, pixels)
         return list(self._media.map(self._shown, zip(orders, pictures, strict=True)))
 
     def _shown(self, done: tuple[Decode, np.ndarray | Failed]) -> Outcome:
         order, picture = done
         return picture if isinstance(picture, Failed) else self._attempts.one(_write, order, picture[0])
 
-    def _piece(self, order: EncodePiece | DecodePiece) -> Outcome:
+    def _piece(self, index: int, order: EncodePiece | DecodePiece) -> Outcome:
         if isinstance(order, EncodePiece):
-            rows, columns = order.frames.shape[1:3]
-            return self._attempts.affordable(rows * columns, encode_piece, self._tokenizer, order)
-        rows, columns = (side * self._tokenizer.factor for side in order.ids.shape[1:3])
-        return self._attempts.affordable(rows * columns, decode_piece, self._tokenizer, order)
+            return self._device.one(
+                index, math.prod(order.frames.shape[1:3]), encode_piece, self._tokenizer, order
+            )
+        pixels = math.prod(order.ids.shape[1:3]) * self._tokenizer.factor**2
+        return self._device.one(index, pixels, decode_piece, self._tokenizer, order)
 
     def _computed(self, orders: Sequence[OfArray]) -> list[Outcome]:
         run = self._quantize if isinstance(orders[0], Quantize) else self._look_up
@@ -184,8 +205,8 @@ class _Execution:
         several = self._tokenizer.codebooks > 1
         space = shape[2:] if isinstance(orders[0], Quantize) else shape[1 : -1 if several else None]
         positions = math.prod(space)
-        inputs = [order.inputs for order in orders]
-        found = self._attempts.joined(run, inputs, positions * self._tokenizer.factor**2)
+        inputs = [(index, order.inputs) for index, order in enumerate(orders)]
+        found = self._device.joined(run, inputs, positions * self._tokenizer.factor**2)
         return [values if isinstance(values, Failed) else Computed(values) for values in found]
 
     def _ids(self, pictures: np.ndarray) -> np.ndarray:

@@ -25,6 +25,11 @@ class Placement:
     media_threads: int
     """That decode and encode media."""
 
+    @property
+    def lanes(self) -> int:
+        """How many batches it takes at a time: on a processor, media of the next would only slow this one."""
+        return 1 if self.device == _CPU else 2
+
     def to_arguments(self) -> list[str]:
         """Give it as arguments of a command."""
         return [self.device, str(self.torch_threads), str(self.media_threads)]

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,9 +10,7 @@ from contextlib import suppress
 
 from vistok_protocol.schemas import TokenizerInfo
 from vistok_server.settings import Settings
-from vistok_server.shared_memory import SharedMemory
-from vistok_server.workers.conversation import Conversation
-from vistok_server.workers.messages import BATCH, SETTINGS, Ready, pack_batch, unpack_outcomes
+from vistok_server.workers.lane import Lane
 from vistok_server.workers.placement import Placement
 from vistok_server.workers.worker import Batch, Outcomes
 
@@ -29,12 +26,13 @@ class ProcessWorker:
     """Owns a device, or a share of the processor, through a child process; see `child.py`."""
 
     def __init__(self, settings: Settings, placement: Placement) -> None:
+        self.lanes = placement.lanes
         self._settings = settings
         self._placement = placement
         self._process: subprocess.Popen[bytes] | None = None
-        self._conversation: Conversation | None = None
-        self._inputs: SharedMemory
-        self._outputs: SharedMemory
+        self._lanes: list[Lane] = []
+        self._free: list[Lane] = []
+        self._running: dict[Batch, Lane] = {}
 
     @property
     def process_id(self) -> int | None:
@@ -43,22 +41,18 @@ class ProcessWorker:
 
     async def start(self) -> Mapping[str, TokenizerInfo]:
         """Start the child and wait until it is ready; VistokError when it cannot load, WorkerLost."""
-        ours, its = socket.socketpair()
-        # Copies, of what comes back: the memory is the next batch's.
-        self._inputs, self._outputs = SharedMemory(), SharedMemory(copies=True)
-        with its:
-            shared = (its.fileno(), self._inputs.descriptor, self._outputs.descriptor)
-            arguments = [*map(str, shared), *self._placement.to_arguments()]
-            # Not asyncio's: a start that is cancelled must not forget its child.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "vistok_server.workers.child", *arguments],
-                stdin=subprocess.DEVNULL,
-                pass_fds=shared,
-                env={**_PATIENT_THREADS, **os.environ},
-            )
-        loop = asyncio.get_running_loop()
-        _, self._conversation = await loop.create_unix_connection(Conversation, sock=ours)
-        self.lost = self._conversation.ended
+        self._lanes = [Lane() for _ in range(self.lanes)]
+        shared = [descriptor for lane in self._lanes for descriptor in lane.descriptors]
+        arguments = [*self._placement.to_arguments(), *map(str, shared)]
+        # Not asyncio's: a start that is cancelled must not forget its child.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "vistok_server.workers.child", *arguments],
+            stdin=subprocess.DEVNULL,
+            pass_fds=shared,
+            env={**_PATIENT_THREADS, **os.environ},
+        )
+        self.lost, *_ = [await lane.open() for lane in self._lanes]
+        self._free = [*self._lanes]
         return await self._load(self._settings)
 
     async def change(self, sources: list[str]) -> Mapping[str, TokenizerInfo]:
@@ -70,31 +64,36 @@ class ProcessWorker:
 
     async def run(self, batch: Batch) -> Outcomes:
         """Run one batch; WorkerLost when the child has ended."""
-        assert self._conversation is not None
-        answer = await self._conversation.ask(BATCH, pack_batch(batch, self._inputs))
-        return unpack_outcomes(answer, self._outputs)
+        self._running[batch] = lane = self._free.pop()
+        try:
+            outcomes = await lane.run(batch)
+        finally:
+            del self._running[batch]
+        self._free.append(lane)  # but not one that still owes an answer
+        return outcomes
+
+    def forget(self, batch: Batch, index: int) -> None:
+        """Have an order left undone, if that is still possible."""
+        self._running[batch].forget(index)
 
     async def stop(self) -> None:
         """Let the child end; kill it when it does not, and at once when it still owes an answer."""
-        if self._process is None:
+        process, self._process = self._process, None
+        if process is None:
             return
-        if self._conversation is not None:
-            self._conversation.close()
-            if not self._conversation.owes_an_answer:
-                with suppress(subprocess.TimeoutExpired):
-                    await asyncio.to_thread(self._process.wait, _PARTING_SECONDS)
-        self._process.kill()
-        status = await asyncio.to_thread(self._process.wait)
+        is_busy = any(lane.owes_an_answer for lane in self._lanes)
+        for lane in self._lanes:
+            lane.close()
+        if not is_busy:
+            with suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(process.wait, _PARTING_SECONDS)
+        process.kill()
+        status = await asyncio.to_thread(process.wait)
         if status:
-            logger.warning("worker process %d ended with status %d", self._process.pid, status)
-        self._inputs.close()
-        self._outputs.close()
-        self._process = self._conversation = None
+            logger.warning("worker process %d ended with status %d", process.pid, status)
 
     async def _load(self, settings: Settings) -> Mapping[str, TokenizerInfo]:
-        assert self._conversation is not None
-        answer = await self._conversation.ask(SETTINGS, settings.model_dump_json().encode())
-        ready = Ready.model_validate_json(answer)
+        ready = await self._lanes[0].load(settings)
         if ready.failed is not None:
             raise ready.failed.error
         assert ready.tokenizers is not None

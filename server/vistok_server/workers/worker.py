@@ -1,4 +1,4 @@
-"""What the engine knows of a worker: it is started, takes one batch at a time, and may be lost."""
+"""What the engine knows of a worker: it is started, takes batches, and may be lost."""
 
 from asyncio import Future
 from collections.abc import Mapping
@@ -27,23 +27,36 @@ class Outcomes:
 
 
 class WorkerLost(Exception):
-    """The worker is gone, or does not answer: what it was working on is not known to be done."""
+    """The worker is gone, or does not answer: what it was working on is not known to be done.
+
+    Attributes:
+        had_begun: whether it may have looked at what it was given.
+    """
+
+    def __init__(self, reason: str, had_begun: bool = True) -> None:
+        super().__init__(reason)
+        self.had_begun = had_begun
 
 
 class Worker(Protocol):
     """The owner of one device, or of a share of the processor, and the models on it.
 
     Attributes:
+        lanes: how many batches it takes at a time; it prepares one while the device is busy with another.
         lost: of one that was started: done when it is known to be lost.
     """
 
+    lanes: int
     lost: "Future[None]"
 
     async def start(self) -> Mapping[str, TokenizerInfo]:
         """Load the tokenizers, describe them by source; VistokError when they cannot be had, WorkerLost."""
 
     async def run(self, batch: Batch) -> Outcomes:
-        """Run one batch; WorkerLost. To be called again only after it has returned."""
+        """Run one batch; WorkerLost. No more at a time than there are lanes."""
+
+    def forget(self, batch: Batch, index: int) -> None:
+        """Tell that an order of a batch that runs is not wanted any more: it may be left undone."""
 
     async def change(self, sources: list[str]) -> Mapping[str, TokenizerInfo]:
         """Load and let go, so that it has the tokenizers of these sources; describe them by source.
