@@ -20,10 +20,25 @@ class QuantizerConfig(BaseModel):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
+class Origin(BaseModel):
+    """Where weights come from that were published in another format.
+
+    Attributes:
+        family: whose format it was, as in `docs/models.md`.
+        files: the names of the files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: str
+    files: tuple[str, ...]
+
+
 class TokenizerConfig(BaseModel):
     """Everything but the weights.
 
     Attributes:
+        origin: where the weights come from, if they were converted.
         quality: measured figures by name, such as `psnr`; None where nobody measured.
     """
 
@@ -35,6 +50,7 @@ class TokenizerConfig(BaseModel):
     autoencoder: AutoencoderConfig
     quantizer: QuantizerConfig
     licence: str = "unspecified"
+    origin: Origin | None = None
     quality: dict[str, float] | None = None
 
     @model_validator(mode="after")

@@ -6,8 +6,10 @@ from pydantic import Discriminator, Tag
 
 from vistok.autoencoders.causal import CausalAutoencoder, CausalConfig
 from vistok.autoencoders.convolutional import ConvolutionalAutoencoder, ConvolutionalConfig
+from vistok.autoencoders.vqgan.autoencoder import VqganAutoencoder
+from vistok.autoencoders.vqgan.config import VqganConfig
 
-Autoencoder = ConvolutionalAutoencoder | CausalAutoencoder
+Autoencoder = ConvolutionalAutoencoder | CausalAutoencoder | VqganAutoencoder
 
 
 def _type(values: object) -> object:
@@ -18,11 +20,19 @@ def _type(values: object) -> object:
 
 
 AutoencoderConfig = Annotated[
-    Annotated[ConvolutionalConfig, Tag("convolutional")] | Annotated[CausalConfig, Tag("causal")],
+    Annotated[ConvolutionalConfig, Tag("convolutional")]
+    | Annotated[CausalConfig, Tag("causal")]
+    | Annotated[VqganConfig, Tag("vqgan")],
     Discriminator(_type),
 ]
 
 
-def built(config: ConvolutionalConfig | CausalConfig) -> Autoencoder:
+def built(config: ConvolutionalConfig | CausalConfig | VqganConfig) -> Autoencoder:
     """Make an autoencoder with fresh weights."""
-    return CausalAutoencoder(config) if isinstance(config, CausalConfig) else ConvolutionalAutoencoder(config)
+    match config:
+        case ConvolutionalConfig():
+            return ConvolutionalAutoencoder(config)
+        case CausalConfig():
+            return CausalAutoencoder(config)
+        case VqganConfig():
+            return VqganAutoencoder(config)

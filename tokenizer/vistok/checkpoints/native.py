@@ -1,6 +1,10 @@
-"""Our own folder format: `config.json` and `model.safetensors`, and nothing that could run."""
+"""Our own folder format: `config.json` and `model.safetensors`, and nothing that could run.
+
+Other formats are read by `foreign`.
+"""
 
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -10,24 +14,51 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from vistok import bundled
+from vistok.checkpoints.foreign import families
 from vistok.config import TokenizerConfig, parse
 from vistok_protocol.errors import ErrorCode, VistokError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
+_OUR_KEYS = {"format", "autoencoder", "quantizer"}
+
 
 def load(name_or_folder: str | Path) -> tuple[TokenizerConfig, dict[str, Tensor]]:
-    """Read config and weights (floating ones as float32) of a bundled tokenizer or a folder."""
-    folder = locate(name_or_folder)
-    config = load_config(folder)
+    """Read config and weights (floating ones as float32) of a bundled tokenizer, a folder or a file."""
+    path = locate(name_or_folder)
+    if is_native(path):
+        config, weights = load_config(path), _load_weights(path / WEIGHTS_FILE)
+    else:
+        config, weights = families.load(path, _name_of(path))
+    return config, {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}
+
+
+def is_native(path: Path) -> bool:
+    """Tell whether what was located is a folder of our format, also where its config is damaged."""
+    config = path / CONFIG_FILE
+    if not config.is_file():
+        return False
     try:
-        weights = load_file(folder / WEIGHTS_FILE)
+        values = json.loads(config.read_text())
+    except (OSError, ValueError, RecursionError):
+        return True
+    return not isinstance(values, dict) or not values.keys().isdisjoint(_OUR_KEYS)
+
+
+def _load_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
     except (SafetensorError, OSError) as error:
         raise VistokError(
-            ErrorCode.INVALID_REQUEST, f"{folder / WEIGHTS_FILE} is not a readable safetensors file: {error}"
+            ErrorCode.INVALID_REQUEST, f"{path} is not a readable safetensors file: {error}"
         ) from None
-    return config, {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}
+
+
+def _name_of(path: Path) -> str:
+    """Make a name of what a path ends in."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name if path.is_dir() else path.stem).strip("._-")
+    return name[:63] or "tokenizer"
 
 
 def load_config(name_or_folder: str | Path) -> TokenizerConfig:
@@ -57,15 +88,17 @@ def save_config(folder: str | Path, config: TokenizerConfig) -> None:
     (Path(folder) / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n")
 
 
-def locate(name_or_folder: str | Path) -> Path:
-    """Find the folder of a bundled name or a path; a folder wins over a name."""
-    path = Path(name_or_folder)
+def locate(name_or_path: str | Path) -> Path:
+    """Find a bundled name's folder, or a folder or file with weights; a folder of ours wins over a name."""
+    path = Path(name_or_path)
     if (path / CONFIG_FILE).is_file():
         return path
-    if str(name_or_folder) in bundled.names():
-        return bundled.folder(str(name_or_folder))
+    if str(name_or_path) in bundled.names():
+        return bundled.folder(str(name_or_path))
+    if path.exists():
+        return path
     raise VistokError(
         ErrorCode.TOKENIZER_NOT_FOUND,
-        f"expected a bundled tokenizer ({', '.join(bundled.names())}) or a folder with {CONFIG_FILE}, "
-        f"got {str(name_or_folder)!r}",
+        f"expected a bundled tokenizer ({', '.join(bundled.names())}), or a folder or file with weights, "
+        f"got {str(name_or_path)!r}",
     )

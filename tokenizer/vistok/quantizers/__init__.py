@@ -22,6 +22,7 @@ from vistok.quantizers.scalar.lookup_free import LFQ
 from vistok.quantizers.scalar.perturbation import FSP
 from vistok.quantizers.scalar.uniform_finite_scalar import IFSQ
 from vistok.quantizers.vector.group_spherical import GSQ
+from vistok.quantizers.vector.gumbel import GumbelQuantizer
 from vistok.quantizers.vector.index_backpropagation import IBQ
 from vistok.quantizers.vector.multi_codebook import MultiCodebookVQ
 from vistok.quantizers.vector.noise_substitution import NSVQ
@@ -43,6 +44,7 @@ __all__ = [
     "GroupedResidualFSQ",
     "GroupedResidualLFQ",
     "GroupedResidualVQ",
+    "GumbelQuantizer",
     "LatentQuantize",
     "LearnableLattice",
     "LeechQuantizer",

@@ -67,6 +67,7 @@ class LFQ(ScalarQuantizer):
         force_quantization_f32: taken for compatibility; ids are always decided in float32.
         orthogonal_rotation: turn the latent channels by a fixed random rotation (arXiv:2307.13304).
         inv_temperature: sharpness of the softmax in the entropy term, for calls that give none.
+        lowest_bit_first: the first channel is the lowest bit of an id, as in Open-MAGVIT2 and MaskBit.
     """
 
     mask: Tensor
@@ -96,6 +97,7 @@ class LFQ(ScalarQuantizer):
         force_quantization_f32: bool = True,
         orthogonal_rotation: bool = False,
         inv_temperature: float = 100.0,
+        lowest_bit_first: bool = False,
     ) -> None:
         size = _size(dim, codebook_size)
         bits = size.bit_length() - 1
@@ -136,9 +138,10 @@ class LFQ(ScalarQuantizer):
             self.project_out = Projection(latent_dim, self.dim, projection_has_bias)
         # Absolute value of a code's channels.
         self._magnitude = codebook_scale / sqrt(bits) if spherical else codebook_scale
-        self._numbering = Numbering([2**place for place in reversed(range(bits))], size)
+        places = range(bits) if lowest_bit_first else range(bits - 1, -1, -1)
+        self._numbering = Numbering([2**place for place in places], size)
         # Persistent because the field's state dicts carry it.
-        self.register_buffer("mask", 2 ** torch.arange(bits - 1, -1, -1))
+        self.register_buffer("mask", 2 ** torch.tensor(places))
 
     @property
     def codebook(self) -> Tensor:

@@ -1,0 +1,85 @@
+"""Pictures to features."""
+
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from vistok.autoencoders.vqgan.blocks import (
+    AttentionBlock,
+    Downsample,
+    ResidualBlock,
+    convolution,
+    normalization,
+)
+from vistok.autoencoders.vqgan.config import SideConfig, VqganConfig
+
+COLOURS = 3
+
+
+class Encoder(nn.Module):
+    """`(b 3 H W)` to `(b feature_dim h w)`."""
+
+    def __init__(self, config: VqganConfig) -> None:
+        super().__init__()
+        side = config.encoder
+        self.conv_in = convolution(COLOURS, config.stem, bias=side.edge_bias)
+        inputs = (config.stem, *side.widths[:-1])
+        self.down = nn.ModuleList(_Level(config, level, channels) for level, channels in enumerate(inputs))
+        self.mid = middle(config, side)
+        self.norm_out = normalization(side.widths[-1])
+        self.conv_out = convolution(side.widths[-1], config.feature_dim, side.out_kernel)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Go down, level by level."""
+        features = self.conv_in(pixels)
+        for level in self.down:
+            features = level(features)
+        return self.conv_out(functional.silu(self.norm_out(self.mid(features))))
+
+
+class _Level(nn.Module):
+    def __init__(self, config: VqganConfig, level: int, channels_in: int) -> None:
+        super().__init__()
+        side = config.encoder
+        self.block, self.attn = blocks(config, side, level, channels_in)
+        self.downsample: nn.Module | None = None
+        if level + 1 < len(side.widths):
+            self.downsample = (
+                nn.AvgPool2d(2)
+                if config.downsampling == "average"
+                else Downsample(side.widths[level], config.downsampling)
+            )
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = run(self.block, self.attn, features)
+        return features if self.downsample is None else self.downsample(features)
+
+
+def blocks(
+    config: VqganConfig, side: SideConfig, level: int, channels_in: int
+) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Give the residual blocks of a level, and the attention behind each of them, if there is any."""
+    width, count = side.widths[level], side.blocks[level]
+    inputs = (channels_in, *[width] * (count - 1))
+    residual = (ResidualBlock(channels, width, side.bias, config.shortcut) for channels in inputs)
+    attention = (AttentionBlock(width) for _ in range(count if side.attention[level] else 0))
+    return nn.ModuleList(residual), nn.ModuleList(attention)
+
+
+def run(residual: nn.ModuleList, attention: nn.ModuleList, features: Tensor) -> Tensor:
+    """Run the blocks of a level."""
+    for index, block in enumerate(residual):
+        features = block(features)
+        if attention:
+            features = attention[index](features)
+    return features
+
+
+def middle(config: VqganConfig, side: SideConfig) -> nn.Sequential:
+    """Give what is at the lowest resolution."""
+    width = side.widths[-1]
+    return nn.Sequential(
+        *(
+            ResidualBlock(width, width, side.bias, config.shortcut) if kind == "r" else AttentionBlock(width)
+            for kind in side.middle
+        )
+    )
