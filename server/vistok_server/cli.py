@@ -29,7 +29,9 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     tokenizer: Annotated[
         list[str] | None,
-        typer.Option(help="Bundled name or folder; repeatable. All bundled if left out."),
+        typer.Option(
+            help="Bundled name, folder or file, or NAME=ONE OF THESE; repeatable. All bundled if left out."
+        ),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="Where the models run: auto, cpu, or such as cuda:0,cuda:1.")

@@ -38,7 +38,8 @@ class Settings(BaseSettings):
     )
 
     tokenizers: Annotated[tuple[str, ...], NoDecode] = ()
-    """Bundled names or folders, in the environment separated by commas; none means all that are bundled."""
+    """Bundled names, folders, files or hf:org/name, each with NAME= in front to be called otherwise; in
+    the environment separated by commas. None means all that are bundled."""
     devices: Annotated[tuple[Device, ...], NoDecode] = Field(("auto",), min_length=1)
     """Where the models run: a worker process on each, several on `cpu`; `auto` is CUDA where there is any."""
     torch_threads: int | None = Field(default=None, ge=1)

@@ -22,6 +22,7 @@ ARGUMENTS: dict[str, tuple[int, dict[str, Any]]] = {
     "IFSQ": (2, {"levels": [17, 5]}),
     "LFQ": (12, {"codebook_size": 64, "num_codebooks": 2}),
     "NSVQ": (6, {"dim": 6, "codebook_size": 100}),
+    "GumbelQuantizer": (6, {"dim": 6, "codebook_size": 100}),
     "BinaryLatent": (4, {"dim": 4, "bits": 128}),
     "DimensionWise": (4, {"dim": 4, "levels": 16}),
     "GroupedResidualFSQ": (8, {"dim": 8, "groups": 2, "levels": [5, 3], "num_quantizers": 2}),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.clips import clip
 from tests.pictures import encoded, scene, write_folder
+from tests.tokenizer.foreign.published import PUBLISHED
 from vistok import VisualTokenizer
 from vistok.clips import decode_clip, encode_clip
 from vistok.grids import encode_picture
@@ -104,6 +105,23 @@ def test_list_and_info(tiny_folder: Path) -> None:
     assert (described["name"], described["vocabulary_size"], described["spatial_factor"]) == ("tiny", 60, 8)
 
 
+def test_convert(tmp_path: Path) -> None:
+    published = PUBLISHED["taming"]
+    published.publish(published.tokenizer(), tmp_path / "theirs")
+    said = vistok("convert", tmp_path / "theirs", tmp_path / "ours", "--name", "mine", "--licence", "CC0-1.0")
+    assert "mine, taming, licence CC0-1.0" in said
+    described = json.loads(vistok("info", tmp_path / "ours"))
+    assert described["name"] == "mine"
+    assert described["config"]["origin"] == {"family": "taming", "files": ["last.ckpt"]}
+    assert described["config"]["autoencoder"]["pixels_in"] == [-1, 1]
+    theirs = VisualTokenizer.from_pretrained(tmp_path / "theirs")
+    assert described["fingerprint"] == theirs.fingerprint
+    assert "exists already" in vistok("convert", tmp_path / "theirs", tmp_path / "ours", code=1)
+    wrong = vistok("convert", tmp_path / "ours", tmp_path / "again", "--name", "not a name", code=1)
+    assert "'not a name'" in wrong
+    assert not (tmp_path / "again").exists()
+
+
 def test_evaluate(tiny_folder: Path, tmp_path: Path) -> None:
     for name in ("first", "second"):
         write_folder(tmp_path / name, 2)
@@ -117,6 +135,15 @@ def test_evaluate(tiny_folder: Path, tmp_path: Path) -> None:
     assert 0 < quality["first_psnr"] < 60
     assert 1 <= quality["vocabulary_used"] <= 60
     assert np.isclose(quality["bits_per_pixel"], 6 / 64, atol=1e-4)
+
+
+def test_figures_are_kept_where_a_config_of_ours_is(tmp_path: Path) -> None:
+    published = PUBLISHED["taming"]
+    published.publish(published.tokenizer(), tmp_path / "theirs")
+    write_folder(tmp_path / "photos", 1)
+    arguments = ("evaluate", tmp_path / "theirs", "--data", tmp_path / "photos")
+    assert "PSNR" in vistok(*arguments)
+    assert "convert it first" in vistok(*arguments, "--save", code=1)
 
 
 def test_evaluate_on_clips(tiny_video_folder: Path, tmp_path: Path) -> None:

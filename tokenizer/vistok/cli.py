@@ -1,4 +1,4 @@
-"""The command line: `vistok encode, decode, list, info, train, evaluate`, and what other packages add.
+"""The command line: `vistok encode, decode, list, info, convert, train, evaluate`, and what others add.
 
 Commands import what they need when they run, so that help and listings do not wait for torch.
 """
@@ -42,7 +42,9 @@ def encode(
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            "--tokenizer", "-t", help="A bundled name or a folder. Default: the usual for the file."
+            "--tokenizer",
+            "-t",
+            help="A bundled name, a folder or file, or hf:org/name. Default: the usual for the file.",
         ),
     ] = None,
     max_side: Annotated[int | None, typer.Option(help="Shrink the longer side to this many pixels.")] = None,
@@ -111,12 +113,36 @@ def list_tokenizers() -> None:
 
 
 @app.command()
-def info(tokenizer: Annotated[str, typer.Argument(help="A bundled name or a folder.")]) -> None:
-    """Describe a tokenizer, as JSON."""
+def info(
+    tokenizer: Annotated[str, typer.Argument(help="A bundled name, a folder or file, or hf:org/name.")],
+) -> None:
+    """Describe a tokenizer, as JSON; `config` is what it is made of."""
     from vistok.tokenizer import VisualTokenizer
 
-    description = VisualTokenizer.from_pretrained(tokenizer).describe()
-    print(json.dumps(description.model_dump(), indent=2))
+    loaded = VisualTokenizer.from_pretrained(tokenizer)
+    config = loaded.config.model_dump(mode="json", include={"autoencoder", "quantizer", "origin"})
+    print(json.dumps({**loaded.describe().model_dump(), "config": config}, indent=2))
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="A published checkpoint: a folder or file, or hf:org/name.")],
+    destination: Annotated[Path, typer.Argument(help="The new folder.")],
+    name: Annotated[str | None, typer.Option(help="Default: the name of the source.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Default: that of the family's authors.")] = None,
+) -> None:
+    """Write a tokenizer as a folder of ours: config.json and model.safetensors."""
+    from vistok.tokenizer import VisualTokenizer
+
+    _new(destination)
+    loaded = VisualTokenizer.from_pretrained(source)
+    if name is not None:
+        loaded.rename(name)
+    if licence is not None:
+        loaded.config = loaded.config.model_copy(update={"licence": licence})
+    loaded.save_pretrained(destination)
+    family = loaded.config.origin.family if loaded.config.origin else "ours"
+    print(f"{destination}: {loaded.name}, {family}, licence {loaded.config.licence}")
 
 
 @app.command()
@@ -138,7 +164,7 @@ def train(
 
 @app.command()
 def evaluate(
-    tokenizer: Annotated[str, typer.Argument(help="A bundled name or a folder.")],
+    tokenizer: Annotated[str, typer.Argument(help="A bundled name, a folder or file, or hf:org/name.")],
     data: Annotated[
         list[Path], typer.Option(help="A folder or tar of pictures, or of clips; may be given several times.")
     ],
@@ -165,6 +191,11 @@ def _free(default: Path) -> Path:
     if default.exists():
         raise VistokError(ErrorCode.INVALID_REQUEST, f"{default} exists already: choose a name with --output")
     return default
+
+
+def _new(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise VistokError(ErrorCode.INVALID_REQUEST, f"{folder} exists already: expected a new folder")
 
 
 def _keep(source: Path, output: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vistok.autoencoders.catalogue import AutoencoderConfig
+from vistok.autoencoders.catalogue import AutoencoderConfig, kind_of
 from vistok_protocol.errors import ErrorCode, VistokError
 from vistok_protocol.tokens import Kind
 
@@ -55,7 +55,7 @@ class TokenizerConfig(BaseModel):
 
     @model_validator(mode="after")
     def _kind_is_the_autoencoders(self) -> Self:
-        kind = "video" if self.autoencoder.type == "causal" else "image"
+        kind = kind_of(self.autoencoder)
         if self.kind != kind:
             raise ValueError(f"expected kind {kind!r} with the autoencoder {self.autoencoder.type!r}")
         return self

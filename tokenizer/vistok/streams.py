@@ -1,8 +1,9 @@
 """Clips through a tokenizer in pieces: exactly what the whole clip gives, in memory that does not grow.
 
-The network always sees the same pieces, however the frames come: the first frame of a clip, then four at a
-time; in decoding one latent frame at a time. So every sum is made in the same order, and results are equal to
-the last bit. A tokenizer's own `encode` and `decode` are streams of one piece.
+It grows where a published network attends to the whole clip before. The network always sees the same pieces,
+however the frames come: the first frame of a clip, then as many at a time as a latent frame stands for; in
+decoding one latent frame at a time. So every sum is made in the same order, and results are equal to the last
+bit. A tokenizer's own `encode` and `decode` are streams of one piece.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vistok.autoencoders.causal import CausalAutoencoder
+from vistok.autoencoders.catalogue import VideoAutoencoder
 from vistok.autoencoders.memory import Memory
 from vistok.grid_rules import check_ids
 from vistok.pixel_rules import check_pixels
@@ -45,7 +46,7 @@ class StreamEncoder:
     def push(self, frames: Tensor) -> Tensor:
         """Take the next frames `(b 3 T H W)`, as `encode` does; give the ids `(b t h w [k])` they complete.
 
-        The first frame completes a latent frame by itself, after it every fourth does; `t` may be 0.
+        The first frame completes a latent frame by itself, after it each whole group does; `t` may be 0.
         Raises VistokError for frames that `encode` would refuse, or of another size than the first, or that
         come after the end.
         """
@@ -61,7 +62,7 @@ class StreamEncoder:
 
     @property
     def past(self) -> list[Tensor]:
-        """What is remembered of the whole groups that have come, each tensor `(b ...)`: a bounded number."""
+        """What is remembered of the whole groups that have come, each tensor `(b ...)`."""
         return self._clips.past
 
     @torch.inference_mode()
@@ -97,7 +98,7 @@ class StreamEncoder:
 
 
 class StreamDecoder:
-    """Ids to frames: one for the first latent frame of a clip, four for each after it.
+    """Ids to frames: one for the first latent frame of a clip, `temporal_factor` for each after it.
 
     Args:
         past: another stream's: this one goes on from there.
@@ -110,7 +111,7 @@ class StreamDecoder:
 
     @property
     def past(self) -> list[Tensor]:
-        """What is remembered of the ids that have come, each tensor `(b ...)`: a bounded number."""
+        """What is remembered of the ids that have come, each tensor `(b ...)`."""
         return self._clips.past
 
     @torch.inference_mode()
@@ -167,8 +168,8 @@ class _Clips:
         return clips.split(1 if self._batch_invariant else len(clips))
 
 
-def causal_autoencoder(tokenizer: VisualTokenizer) -> CausalAutoencoder:
+def causal_autoencoder(tokenizer: VisualTokenizer) -> VideoAutoencoder:
     """Give the autoencoder of a video tokenizer; INVALID_REQUEST for another one."""
-    if not isinstance(tokenizer.autoencoder, CausalAutoencoder):
+    if not isinstance(tokenizer.autoencoder, VideoAutoencoder):
         raise VistokError(ErrorCode.INVALID_REQUEST, f"{tokenizer.name} is for pictures: it has no streams")
     return tokenizer.autoencoder

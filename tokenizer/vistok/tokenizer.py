@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vistok.autoencoders import catalogue as autoencoders
 from vistok.checkpoints.fingerprint import fingerprint
-from vistok.config import TokenizerConfig
+from vistok.config import TokenizerConfig, parse
 from vistok.grid_rules import SPACES, check_ids
 from vistok.pixel_rules import check_pixels
 from vistok.quantizers.base import Quantized, Quantizer
@@ -47,7 +47,10 @@ class VisualTokenizer(nn.Module):
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, device: str | torch.device = "cpu") -> Self:
-        """Load a bundled tokenizer by its name, or any saved one from its folder."""
+        """Load a bundled tokenizer by its name, a saved one from its folder, or what others have published.
+
+        `docs/models.md` lists the families whose checkpoints, files or folders, are read.
+        """
         from vistok.checkpoints.native import load
 
         config, weights = load(name_or_folder)
@@ -63,6 +66,12 @@ class VisualTokenizer(nn.Module):
         from vistok.checkpoints.native import save
 
         save(folder, self.config, self.state_dict(), dtype)
+
+    def rename(self, name: str) -> Self:
+        """Offer it under another name, which its ids do not depend on; give itself. INVALID_REQUEST."""
+        values = {**self.config.model_dump(), "name": name}
+        self.config = parse(TokenizerConfig, values, source=f"the tokenizer called {name[:80]!r}")
+        return self
 
     def load_weights(self, weights: dict[str, Tensor], source: str) -> None:
         """Take over all weights, or refuse with the names that are missing, unexpected or misshapen."""

@@ -1,6 +1,7 @@
 """The tokenizers of one worker: which, where they run, and how they change."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 
@@ -10,7 +11,7 @@ from vistok_protocol.schemas import TokenizerInfo
 
 
 class Catalogue:
-    """Tokenizers on one device, by the bundled name or folder that each was loaded from."""
+    """Tokenizers on one device, by what each was loaded from, with or without NAME= in front."""
 
     def __init__(self, device: str, batch_invariant: bool) -> None:
         self._device = _present(device)
@@ -43,9 +44,18 @@ class Catalogue:
         return {source: tokenizer.describe() for source, tokenizer in self._by_source.items()}
 
     def _loaded(self, source: str) -> VisualTokenizer:
-        tokenizer = VisualTokenizer.from_pretrained(source, device=self._device)
+        name, path = _parts(source)
+        tokenizer = VisualTokenizer.from_pretrained(path, device=self._device)
+        if name:
+            tokenizer.rename(name)
         tokenizer.batch_invariant = self._batch_invariant
         return tokenizer
+
+
+def _parts(source: str) -> tuple[str, str]:
+    """Take NAME=SOURCE apart; the name is empty where there is none, or what is before `=` is of the path."""
+    name, equals, path = source.partition("=")
+    return (name, path) if equals and "/" not in name and not Path(source).exists() else ("", source)
 
 
 def _present(device: str) -> str:

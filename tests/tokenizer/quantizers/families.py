@@ -18,6 +18,7 @@ from vistok.quantizers import (
     GroupedResidualFSQ,
     GroupedResidualLFQ,
     GroupedResidualVQ,
+    GumbelQuantizer,
     LatentQuantize,
     LearnableLattice,
     LeechQuantizer,
@@ -62,6 +63,7 @@ FAMILIES: dict[str, Callable[[], Quantizer]] = {
     "multi-codebook vq, disentangled": lambda: MultiCodebookVQ(
         8, 64, num_codebooks=2, disentanglement_weight=0.1
     ),
+    "gumbel": lambda: GumbelQuantizer(6, 100),
     "nsvq": lambda: NSVQ(6, 100),
     "bsq": lambda: BSQ(9, commitment_loss_weight=0.25),
     "bsq of 36 bits": lambda: BSQ(12, 36),

@@ -6,10 +6,17 @@ from pydantic import Discriminator, Tag
 
 from vistok.autoencoders.causal import CausalAutoencoder, CausalConfig
 from vistok.autoencoders.convolutional import ConvolutionalAutoencoder, ConvolutionalConfig
+from vistok.autoencoders.cosmos.autoencoder import CosmosAutoencoder
+from vistok.autoencoders.cosmos.config import CosmosConfig, CosmosVideoConfig
+from vistok.autoencoders.cosmos.video_autoencoder import CosmosVideoAutoencoder
 from vistok.autoencoders.vqgan.autoencoder import VqganAutoencoder
 from vistok.autoencoders.vqgan.config import VqganConfig
+from vistok_protocol.tokens import Kind
 
-Autoencoder = ConvolutionalAutoencoder | CausalAutoencoder | VqganAutoencoder
+VideoAutoencoder = CausalAutoencoder | CosmosVideoAutoencoder
+"""Those that take a clip in pieces, with a `Memory` between them."""
+
+Autoencoder = ConvolutionalAutoencoder | VqganAutoencoder | CosmosAutoencoder | VideoAutoencoder
 
 
 def _type(values: object) -> object:
@@ -22,12 +29,14 @@ def _type(values: object) -> object:
 AutoencoderConfig = Annotated[
     Annotated[ConvolutionalConfig, Tag("convolutional")]
     | Annotated[CausalConfig, Tag("causal")]
-    | Annotated[VqganConfig, Tag("vqgan")],
+    | Annotated[VqganConfig, Tag("vqgan")]
+    | Annotated[CosmosConfig, Tag("cosmos")]
+    | Annotated[CosmosVideoConfig, Tag("cosmos_video")],
     Discriminator(_type),
 ]
 
 
-def built(config: ConvolutionalConfig | CausalConfig | VqganConfig) -> Autoencoder:
+def built(config: AutoencoderConfig) -> Autoencoder:
     """Make an autoencoder with fresh weights."""
     match config:
         case ConvolutionalConfig():
@@ -36,3 +45,12 @@ def built(config: ConvolutionalConfig | CausalConfig | VqganConfig) -> Autoencod
             return CausalAutoencoder(config)
         case VqganConfig():
             return VqganAutoencoder(config)
+        case CosmosConfig():
+            return CosmosAutoencoder(config)
+        case CosmosVideoConfig():
+            return CosmosVideoAutoencoder(config)
+
+
+def kind_of(config: AutoencoderConfig) -> Kind:
+    """Tell what an autoencoder is for."""
+    return "video" if isinstance(config, CausalConfig | CosmosVideoConfig) else "image"

@@ -10,9 +10,10 @@ class Memory:
     """The last frames that each layer saw: a fixed number of them, however long the clip.
 
     Before a clip stand copies of its first frame: to a causal network, a picture is a clip that stands still.
+    Only layers that attend to the whole clip before, which some published networks have, keep all of it.
 
     Attributes:
-        past: for each layer that remembers, in their order, its last frames `(b t ...)`; empty before a clip.
+        past: for each layer that remembers, in their order, what it keeps `(b t ...)`; empty before a clip.
             All that is needed to go on elsewhere.
     """
 
@@ -38,6 +39,12 @@ class Memory:
         joined = torch.cat((past, frames), dim=1)
         # A copy: a view would keep all of these frames.
         self._seen.append(joined[:, -count:].clone())
+        return joined
+
+    def join_all(self, frames: Tensor) -> Tensor:
+        """Put all that this layer saw before these, `(b t ...)`: none at the start of a clip."""
+        joined = frames if self.is_fresh else torch.cat((self.past[len(self._seen)], frames), dim=1)
+        self._seen.append(joined)
         return joined
 
     def end_piece(self) -> None:

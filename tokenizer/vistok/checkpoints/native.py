@@ -14,7 +14,9 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from vistok import bundled
+from vistok.checkpoints import hub
 from vistok.checkpoints.foreign import families
+from vistok.checkpoints.foreign.archive import ENDINGS
 from vistok.config import TokenizerConfig, parse
 from vistok_protocol.errors import ErrorCode, VistokError
 
@@ -24,13 +26,13 @@ WEIGHTS_FILE = "model.safetensors"
 _OUR_KEYS = {"format", "autoencoder", "quantizer"}
 
 
-def load(name_or_folder: str | Path) -> tuple[TokenizerConfig, dict[str, Tensor]]:
-    """Read config and weights (floating ones as float32) of a bundled tokenizer, a folder or a file."""
-    path = locate(name_or_folder)
+def load(source: str | Path) -> tuple[TokenizerConfig, dict[str, Tensor]]:
+    """Read config and weights (floating ones as float32) of whatever `locate` finds."""
+    path = locate(source)
     if is_native(path):
         config, weights = load_config(path), _load_weights(path / WEIGHTS_FILE)
     else:
-        config, weights = families.load(path, _name_of(path))
+        config, weights = families.load(path, _name_of(source))
     return config, {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}
 
 
@@ -55,15 +57,22 @@ def _load_weights(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _name_of(path: Path) -> str:
-    """Make a name of what a path ends in."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name if path.is_dir() else path.stem).strip("._-")
-    return name[:63] or "tokenizer"
+def _name_of(source: str | Path) -> str:
+    """Make a name of what a path or an address ends in."""
+    last = hub.name_of(str(source)) if is_remote(source) else Path(source).absolute().name
+    for ending in ENDINGS:
+        last = last.removesuffix(ending)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")[:63] or "tokenizer"
 
 
-def load_config(name_or_folder: str | Path) -> TokenizerConfig:
+def is_remote(source: str | Path) -> bool:
+    """Tell an address on the hub from a path."""
+    return isinstance(source, str) and source.startswith(hub.PREFIX)
+
+
+def load_config(source: str | Path) -> TokenizerConfig:
     """Read the config alone."""
-    path = locate(name_or_folder) / CONFIG_FILE
+    path = locate(source) / CONFIG_FILE
     try:
         values = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
@@ -88,17 +97,22 @@ def save_config(folder: str | Path, config: TokenizerConfig) -> None:
     (Path(folder) / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n")
 
 
-def locate(name_or_path: str | Path) -> Path:
-    """Find a bundled name's folder, or a folder or file with weights; a folder of ours wins over a name."""
-    path = Path(name_or_path)
+def locate(source: str | Path) -> Path:
+    """Find a bundled name's folder, or a folder or file with weights; a folder of ours wins over a name.
+
+    What is on the hub is fetched.
+    """
+    if is_remote(source):
+        return hub.fetched(str(source))
+    path = Path(source)
     if (path / CONFIG_FILE).is_file():
         return path
-    if str(name_or_path) in bundled.names():
-        return bundled.folder(str(name_or_path))
+    if str(source) in bundled.names():
+        return bundled.folder(str(source))
     if path.exists():
         return path
     raise VistokError(
         ErrorCode.TOKENIZER_NOT_FOUND,
-        f"expected a bundled tokenizer ({', '.join(bundled.names())}), or a folder or file with weights, "
-        f"got {str(name_or_path)!r}",
+        f"expected a bundled tokenizer ({', '.join(bundled.names())}), a folder or file with weights, "
+        f"or hf:org/name, got {str(source)!r}",
     )

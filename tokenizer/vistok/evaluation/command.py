@@ -34,6 +34,9 @@ def evaluate(name_or_folder: str, data: list[Path], picture: Path | None, save: 
     """Measure a tokenizer on each folder or tar in `data`; the use of the vocabulary is over all of them."""
     if picture:
         format_of(picture)
+    folder = native.locate(name_or_folder)
+    if save and not native.is_native(folder):
+        raise VistokError(ErrorCode.INVALID_REQUEST, f"{folder} has no config of ours: convert it first")
     tokenizer = VisualTokenizer.from_pretrained(name_or_folder)
     usage = CodebookUsage(tokenizer.vocabulary_size)
     findings = (_on_clips if tokenizer.kind == "video" else _on_pictures)(tokenizer, data, usage)
@@ -47,7 +50,6 @@ def evaluate(name_or_folder: str, data: list[Path], picture: Path | None, save: 
     if picture:
         findings.sheet.save(picture)
     if save:
-        folder = native.locate(name_or_folder)
         native.save_config(folder, tokenizer.config.model_copy(update={"quality": quality}))
 
 

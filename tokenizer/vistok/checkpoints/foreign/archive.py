@@ -5,7 +5,8 @@ for which that reader finds stand-ins that take everything and do nothing.
 """
 
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,13 +16,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from vistok.checkpoints.foreign import torch_script
 from vistok_protocol.errors import ErrorCode, VistokError
 
 Tree = dict[str, Any]
 """What a file holds: tensors by name, and more of the same under the names of its parts."""
 
-SAFE = ".safetensors"
-ENDINGS = (SAFE, ".ckpt", ".pt", ".pth", ".bin")
+SAFE, SCRIPT = ".safetensors", ".jit"
+ENDINGS = (SAFE, SCRIPT, ".ckpt", ".pt", ".pth", ".bin")
 
 _REFUSED_CLASS = re.compile(r"GLOBAL (\S+)")
 # A file that names more classes than this one by one is no checkpoint.
@@ -52,7 +54,7 @@ class _StandIn:
 def read(path: Path) -> Tree:
     """Read the tensors of a file; INVALID_REQUEST when it is no checkpoint, or one of code."""
     try:
-        tree = load_file(path) if path.suffix == SAFE else _unpickled(path)
+        tree = _READERS.get(path.suffix, _unpickled)(path)
     except (SafetensorError, UnpicklingError, OSError, ValueError, RuntimeError, EOFError, KeyError) as error:
         raise _unreadable(path, str(error).strip().splitlines()[0][:200] if str(error) else "") from None
     if isinstance(tree, dict):
@@ -76,7 +78,8 @@ def _unpickled(path: Path) -> Any:
     for _ in range(_MOST_CLASSES):
         # Each name gets a class of its own, since the reader knows them by their classes.
         stand_ins: list[Any] = [(type("StandIn", (_StandIn,), {}), name) for name in named]
-        with torch.serialization.safe_globals(stand_ins):
+        with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # which would tell whoever loads a file how pickles have changed
             try:
                 return torch.load(path, map_location="cpu", weights_only=True)
             except UnpicklingError as error:
@@ -93,6 +96,9 @@ def _named_classes(path: Path) -> Iterator[str]:
         yield from torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except ValueError:
         return
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {SAFE: load_file, SCRIPT: torch_script.read}
 
 
 def _unreadable(path: Path, why: str) -> VistokError:

@@ -24,4 +24,4 @@ def _convert(source: Source) -> Converted:
     return vqgan(weights, codebook(weights.pop(_TABLE), "distance"), pixels_in=(0.0, 255.0))
 
 
-COMMA_VQ = Family("commavq", "MIT", _recognizes, _convert)
+COMMA_VQ = Family("commavq", _recognizes, _convert, "MIT")

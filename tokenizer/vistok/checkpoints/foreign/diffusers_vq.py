@@ -44,4 +44,4 @@ def _as_convolution(name: str, weight: Tensor) -> Tensor:
     return weight[..., None, None] if is_linear else weight
 
 
-DIFFUSERS_VQ = Family("diffusers-vq", "Apache-2.0", _recognizes, _convert)
+DIFFUSERS_VQ = Family("diffusers-vq", _recognizes, _convert)

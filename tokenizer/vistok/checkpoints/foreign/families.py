@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from vistok.autoencoders.catalogue import kind_of
 from vistok.checkpoints.foreign.comma_vq import COMMA_VQ
+from vistok.checkpoints.foreign.cosmos import COSMOS_IMAGE, COSMOS_VIDEO
 from vistok.checkpoints.foreign.diffusers_vq import DIFFUSERS_VQ
 from vistok.checkpoints.foreign.family import Family
 from vistok.checkpoints.foreign.llamagen import JANUS, LLAMAGEN
@@ -18,6 +20,8 @@ from vistok_protocol.errors import ErrorCode, VistokError
 # In this order: those that can be told by fewer signs come later.
 FAMILIES = (
     COMMA_VQ,
+    COSMOS_IMAGE,
+    COSMOS_VIDEO,
     DIFFUSERS_VQ,
     JANUS,
     LLAMAGEN,
@@ -37,6 +41,7 @@ def load(path: Path, name: str) -> tuple[TokenizerConfig, Weights]:
     converted = family.convert(source)
     config = TokenizerConfig(
         name=name,
+        kind=kind_of(converted.autoencoder),
         autoencoder=converted.autoencoder,
         quantizer=converted.quantizer,
         licence=family.licence,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vistok.autoencoders.catalogue import AutoencoderConfig
 from vistok.autoencoders.vqgan.config import VqganConfig
 from vistok.checkpoints.foreign.renaming import Weights
 from vistok.checkpoints.foreign.shapes import describe
@@ -14,7 +15,7 @@ from vistok.config import QuantizerConfig, parse
 class Converted:
     """A tokenizer without its name."""
 
-    autoencoder: VqganConfig
+    autoencoder: AutoencoderConfig
     quantizer: QuantizerConfig
     weights: Weights
 
@@ -25,15 +26,16 @@ class Family:
 
     Attributes:
         name: as `docs/models.md` lists it.
-        licence: of the weights that its authors published; those of others may have another.
+        licence: of the weights that its authors published; none can be told where several projects publish in
+            this format.
         recognizes: tells by names of weights and by configs whether a source is of this family.
         convert: gives what is in it; names that nobody expects are kept, for whoever loads them to refuse.
     """
 
     name: str
-    licence: str
     recognizes: Callable[[Source], bool]
     convert: Callable[[Source], Converted]
+    licence: str = "unspecified"
 
 
 def vqgan(weights: Weights, quantizer: tuple[QuantizerConfig, Weights], **choices: object) -> Converted:

@@ -36,5 +36,5 @@ def _convert(source: Source) -> Converted:
     return vqgan(weights, quantizer)
 
 
-LLAMAGEN = Family("llamagen", "MIT", _recognizes, _convert)
-JANUS = Family("janus", "DeepSeek Model License", _is_janus, _convert)
+LLAMAGEN = Family("llamagen", _recognizes, _convert, "MIT")
+JANUS = Family("janus", _is_janus, _convert, "DeepSeek Model License")

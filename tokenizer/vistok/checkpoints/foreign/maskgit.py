@@ -49,5 +49,5 @@ def _of_maskbit(source: Source) -> Converted:
     return vqgan(weights, quantizer, shortcut="result", pixels_in=_UNIT, pixels_out=_UNIT)
 
 
-MASKGIT = Family("maskgit-vq", "Apache-2.0", _is_maskgit, _of_maskgit)
-MASKBIT = Family("maskbit", "Apache-2.0", _is_maskbit, _of_maskbit)
+MASKGIT = Family("maskgit-vq", _is_maskgit, _of_maskgit, "Apache-2.0")
+MASKBIT = Family("maskbit", _is_maskbit, _of_maskbit, "Apache-2.0")

@@ -52,5 +52,5 @@ def _of_ibq(source: Source) -> Converted:
     return vqgan(weights, quantizer)
 
 
-OPEN_MAGVIT2 = Family("open-magvit2", "Apache-2.0", _is_magvit, _of_magvit)
-IBQ = Family("ibq", "Apache-2.0", _is_ibq, _of_ibq)
+OPEN_MAGVIT2 = Family("open-magvit2", _is_magvit, _of_magvit, "Apache-2.0")
+IBQ = Family("ibq", _is_ibq, _of_ibq, "Apache-2.0")

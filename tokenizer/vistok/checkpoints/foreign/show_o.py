@@ -23,4 +23,4 @@ def _convert(source: Source) -> Converted:
     return vqgan(weights, signs(weights["quant_conv.weight"].shape[0], lowest_bit_first=False))
 
 
-SHOW_O = Family("show-o", "Apache-2.0", _recognizes, _convert)
+SHOW_O = Family("show-o", _recognizes, _convert, "Apache-2.0")

@@ -43,4 +43,4 @@ def _gumbel(weights: Weights) -> tuple[QuantizerConfig, Weights]:
     }
 
 
-TAMING = Family("taming", "MIT", _recognizes, _convert)
+TAMING = Family("taming", _recognizes, _convert)
