@@ -215,6 +215,8 @@ def _diffusers(weights: Weights, table: Tensor | None, folder: Path) -> None:
         (r"\.mid\.2\.", ".mid_block.resnets.1."),
         (r"\.norm_out\.", ".conv_norm_out."),
         (r"\.nin_shortcut\.", ".conv_shortcut."),
+        (r"encoder(.*)\.norm\.", r"encoder\1.group_norm."),
+        (r"\.norm\.(conv_|norm_)", r".spatial_norm.\1"),
         (r"\.norm\.", ".group_norm."),
         (r"\.([qkv])\.", r".to_\1."),
         (r"\.proj_out\.", ".to_out.0."),
@@ -280,4 +282,5 @@ PUBLISHED = {
     "show-o": Published("show-o", "LFQ", _show_o, _VQGAN),
     "commavq": Published("commavq", "VectorQuantize", _comma_vq, _VQGAN | {"pixels_in": (0.0, 255.0)}),
     "diffusers": Published("diffusers-vq", "VectorQuantize", _diffusers, _VQGAN),
+    "movq": Published("diffusers-vq", "VectorQuantize", _diffusers, _VQGAN | {"modulated": True}),
 }

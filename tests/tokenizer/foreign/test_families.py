@@ -68,7 +68,7 @@ _GOLDEN_RANGES = {"commavq": (0, 255), "maskgit-vq": (0, 1), "maskbit": (0, 1)}
 
 
 @pytest.mark.skipif(not _GOLDEN.is_dir(), reason="VISTOK_GOLDEN names no folder of the originals' ids")
-@pytest.mark.parametrize("folder", sorted(_GOLDEN.glob("*/input.npy")), ids=lambda file: file.parent.name)
+@pytest.mark.parametrize("folder", sorted(_GOLDEN.glob("*/recon.npy")), ids=lambda file: file.parent.name)
 def test_the_originals_agree(folder: Path) -> None:
     """Folders with a checkpoint, `input.npy` uint8, and the original's `indices.npy` and `recon.npy`."""
     folder = folder.parent

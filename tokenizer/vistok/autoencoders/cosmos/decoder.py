@@ -7,7 +7,8 @@ from vistok.autoencoders.cosmos.config import CosmosConfig, SideConfig
 from vistok.autoencoders.cosmos.encoder import blocks, middle
 from vistok.autoencoders.cosmos.wavelets import OF_PICTURES, to_pixels
 from vistok.autoencoders.vqgan.blocks import Upsample, convolution, normalization
-from vistok.autoencoders.vqgan.encoder import COLOURS, run
+from vistok.autoencoders.vqgan.encoder import COLOURS
+from vistok.autoencoders.vqgan.levels import run
 
 
 class Decoder(nn.Module):

@@ -12,7 +12,8 @@ from vistok.autoencoders.vqgan.blocks import (
     convolution,
     normalization,
 )
-from vistok.autoencoders.vqgan.encoder import COLOURS, run
+from vistok.autoencoders.vqgan.encoder import COLOURS
+from vistok.autoencoders.vqgan.levels import run
 
 
 class Encoder(nn.Module):

@@ -35,7 +35,7 @@ class VqganAutoencoder(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Give the pictures, about in [-1, 1]."""
-        return _between(self.decoder(self.post_quant_conv(codes)), self._pixels_out, SIGNED)
+        return _between(self.decoder(self.post_quant_conv(codes), codes), self._pixels_out, SIGNED)
 
 
 def _between(pixels: Tensor, given: Range, wanted: Range) -> Tensor:

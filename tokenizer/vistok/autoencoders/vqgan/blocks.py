@@ -10,9 +10,37 @@ _GROUPS = 32
 _EPSILON = 1e-6
 
 
-def normalization(channels: int) -> nn.GroupNorm:
+class Normalization(nn.GroupNorm):
     """Normalize groups of channels over the whole picture."""
-    return nn.GroupNorm(_GROUPS, channels, eps=_EPSILON)
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(_GROUPS, channels, eps=_EPSILON)
+
+    def forward(self, features: Tensor, codes: Tensor | None = None) -> Tensor:
+        """Keep the shape, whatever the codes."""
+        return super().forward(features)
+
+
+class ModulatedNormalization(nn.Module):
+    """Normalize, then scale and shift each position of `(b c h w)` by the code `(b d h' w')` at its place."""
+
+    def __init__(self, channels: int, code_channels: int) -> None:
+        super().__init__()
+        self.norm_layer = Normalization(channels)
+        self.conv_y = convolution(code_channels, channels, kernel=1)
+        self.conv_b = convolution(code_channels, channels, kernel=1)
+
+    def forward(self, features: Tensor, codes: Tensor) -> Tensor:
+        """Keep the shape of the features."""
+        codes = functional.interpolate(codes, features.shape[-2:], mode="nearest")
+        return self.norm_layer(features) * self.conv_y(codes) + self.conv_b(codes)
+
+
+def normalization(channels: int, code_channels: int | None = None) -> Normalization | ModulatedNormalization:
+    """Normalize; by the codes, where there are any to do so."""
+    if code_channels is None:
+        return Normalization(channels)
+    return ModulatedNormalization(channels, code_channels)
 
 
 def convolution(channels_in: int, channels_out: int, kernel: int = 3, bias: bool = True) -> nn.Conv2d:
@@ -21,15 +49,20 @@ def convolution(channels_in: int, channels_out: int, kernel: int = 3, bias: bool
 
 
 class ResidualBlock(nn.Module):
-    """`(b channels_in h w)` to `(b channels_out h w)`."""
+    """`(b channels_in h w)` to `(b channels_out h w)`; with `code_channels`, normalized by the codes."""
 
     def __init__(
-        self, channels_in: int, channels_out: int, bias: bool, shortcut: Literal["input", "result"]
+        self,
+        channels_in: int,
+        channels_out: int,
+        bias: bool,
+        shortcut: Literal["input", "result"],
+        code_channels: int | None = None,
     ) -> None:
         super().__init__()
-        self.norm1 = normalization(channels_in)
+        self.norm1 = normalization(channels_in, code_channels)
         self.conv1 = convolution(channels_in, channels_out, bias=bias)
-        self.norm2 = normalization(channels_out)
+        self.norm2 = normalization(channels_out, code_channels)
         self.conv2 = convolution(channels_out, channels_out, bias=bias)
         self._adds_result = shortcut == "result"
         self.nin_shortcut: nn.Conv2d | None = None
@@ -37,10 +70,10 @@ class ResidualBlock(nn.Module):
             added = channels_out if self._adds_result else channels_in
             self.nin_shortcut = convolution(added, channels_out, kernel=1, bias=bias)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, codes: Tensor | None = None) -> Tensor:
         """Add what two convolutions find."""
-        result = self.conv1(functional.silu(self.norm1(features)))
-        result = self.conv2(functional.silu(self.norm2(result)))
+        result = self.conv1(functional.silu(self.norm1(features, codes)))
+        result = self.conv2(functional.silu(self.norm2(result, codes)))
         if self.nin_shortcut is None:
             return features + result
         return self.nin_shortcut(result if self._adds_result else features) + result
@@ -49,14 +82,14 @@ class ResidualBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """Attention with one head over all positions of `(b c h w)`."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, code_channels: int | None = None) -> None:
         super().__init__()
-        self.norm = normalization(channels)
+        self.norm = normalization(channels, code_channels)
         self.q, self.k, self.v, self.proj_out = (convolution(channels, channels, kernel=1) for _ in range(4))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, codes: Tensor | None = None) -> Tensor:
         """Keep the shape."""
-        normalized = self.norm(features)
+        normalized = self.norm(features, codes)
         query, key, value = (layer(normalized).flatten(2).mT for layer in (self.q, self.k, self.v))
         found = functional.scaled_dot_product_attention(query, key, value)
         return features + self.proj_out(found.mT.reshape(features.shape))

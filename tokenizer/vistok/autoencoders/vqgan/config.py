@@ -60,6 +60,8 @@ class VqganConfig(BaseModel):
             quarters become neighbours.
         adaptive: whether the decoder's levels begin with a normalization whose scale and shift depend on the
             statistics of all codes of the picture.
+        modulated: whether the decoder's normalizations are scaled and shifted by the code at each place, as
+            in MoVQ (Zheng et al., arXiv:2209.09002).
         pixels_in: what the encoder takes for black and white.
         pixels_out: what the decoder gives for black and white.
     """
@@ -77,6 +79,7 @@ class VqganConfig(BaseModel):
     downsampling: Literal["padded_after", "padded_around", "average"] = "padded_after"
     upsampling: Literal["nearest", "depth_to_space"] = "nearest"
     adaptive: bool = False
+    modulated: bool = False
     pixels_in: Range = SIGNED
     pixels_out: Range = SIGNED
 

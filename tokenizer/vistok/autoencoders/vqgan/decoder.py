@@ -11,11 +11,12 @@ from vistok.autoencoders.vqgan.blocks import (
     normalization,
 )
 from vistok.autoencoders.vqgan.config import VqganConfig
-from vistok.autoencoders.vqgan.encoder import COLOURS, blocks, middle, run
+from vistok.autoencoders.vqgan.encoder import COLOURS
+from vistok.autoencoders.vqgan.levels import blocks, code_channels, middle, run
 
 
 class Decoder(nn.Module):
-    """`(b feature_dim h w)` to `(b 3 H W)`."""
+    """`(b feature_dim h w)`, and the codes that they are made of, to `(b 3 H W)`."""
 
     def __init__(self, config: VqganConfig) -> None:
         super().__init__()
@@ -26,19 +27,21 @@ class Decoder(nn.Module):
         inputs = (*side.widths[1:], lowest)
         self.up = nn.ModuleList(_Level(config, level, channels) for level, channels in enumerate(inputs))
         self.adaptive = nn.ModuleList(
-            AdaptiveNormalization(channels, config.feature_dim) for channels in inputs if config.adaptive
+            AdaptiveNormalization(channels, config.latent_dim) for channels in inputs if config.adaptive
         )
-        self.norm_out = normalization(side.widths[0])
+        self.norm_out = normalization(side.widths[0], code_channels(config, side))
         self.conv_out = convolution(side.widths[0], COLOURS, side.out_kernel)
 
-    def forward(self, codes: Tensor) -> Tensor:
+    def forward(self, features: Tensor, codes: Tensor) -> Tensor:
         """Go up, level by level."""
-        features = self.mid(self.conv_in(codes))
+        features = self.conv_in(features)
+        for block in self.mid:
+            features = block(features, codes)
         for level in reversed(range(len(self.up))):
             if self.adaptive:
                 features = self.adaptive[level](features, codes)
-            features = self.up[level](features)
-        return self.conv_out(functional.silu(self.norm_out(features)))
+            features = self.up[level](features, codes)
+        return self.conv_out(functional.silu(self.norm_out(features, codes)))
 
 
 class _Level(nn.Module):
@@ -50,6 +53,6 @@ class _Level(nn.Module):
             kind = Upsample if config.upsampling == "nearest" else DepthToSpace
             self.upsample = kind(config.decoder.widths[level])
 
-    def forward(self, features: Tensor) -> Tensor:
-        features = run(self.block, self.attn, features)
+    def forward(self, features: Tensor, codes: Tensor) -> Tensor:
+        features = run(self.block, self.attn, features, codes)
         return features if self.upsample is None else self.upsample(features)

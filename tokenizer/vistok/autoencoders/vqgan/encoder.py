@@ -3,14 +3,9 @@
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from vistok.autoencoders.vqgan.blocks import (
-    AttentionBlock,
-    Downsample,
-    ResidualBlock,
-    convolution,
-    normalization,
-)
-from vistok.autoencoders.vqgan.config import SideConfig, VqganConfig
+from vistok.autoencoders.vqgan.blocks import Downsample, convolution, normalization
+from vistok.autoencoders.vqgan.config import VqganConfig
+from vistok.autoencoders.vqgan.levels import blocks, middle, run
 
 COLOURS = 3
 
@@ -33,7 +28,9 @@ class Encoder(nn.Module):
         features = self.conv_in(pixels)
         for level in self.down:
             features = level(features)
-        return self.conv_out(functional.silu(self.norm_out(self.mid(features))))
+        for block in self.mid:
+            features = block(features)
+        return self.conv_out(functional.silu(self.norm_out(features)))
 
 
 class _Level(nn.Module):
@@ -52,34 +49,3 @@ class _Level(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         features = run(self.block, self.attn, features)
         return features if self.downsample is None else self.downsample(features)
-
-
-def blocks(
-    config: VqganConfig, side: SideConfig, level: int, channels_in: int
-) -> tuple[nn.ModuleList, nn.ModuleList]:
-    """Give the residual blocks of a level, and the attention behind each of them, if there is any."""
-    width, count = side.widths[level], side.blocks[level]
-    inputs = (channels_in, *[width] * (count - 1))
-    residual = (ResidualBlock(channels, width, side.bias, config.shortcut) for channels in inputs)
-    attention = (AttentionBlock(width) for _ in range(count if side.attention[level] else 0))
-    return nn.ModuleList(residual), nn.ModuleList(attention)
-
-
-def run(residual: nn.ModuleList, attention: nn.ModuleList, features: Tensor) -> Tensor:
-    """Run the blocks of a level."""
-    for index, block in enumerate(residual):
-        features = block(features)
-        if attention:
-            features = attention[index](features)
-    return features
-
-
-def middle(config: VqganConfig, side: SideConfig) -> nn.Sequential:
-    """Give what is at the lowest resolution."""
-    width = side.widths[-1]
-    return nn.Sequential(
-        *(
-            ResidualBlock(width, width, side.bias, config.shortcut) if kind == "r" else AttentionBlock(width)
-            for kind in side.middle
-        )
-    )

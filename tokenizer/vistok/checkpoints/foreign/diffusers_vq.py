@@ -1,4 +1,4 @@
-"""`VQModel` of diffusers, where it is LDM's network under other names."""
+"""`VQModel` of diffusers: LDM's network under other names, and MoVQ's with its "spatial" norms."""
 
 from torch import Tensor
 
@@ -20,14 +20,14 @@ _RULES: tuple[Rule, ...] = (
     (r"\.mid_block\.resnets\.1\.", ".mid.2."),
     (r"\.conv_norm_out\.", ".norm_out."),
     (r"\.conv_shortcut\.", ".nin_shortcut."),
-    (r"\.group_norm\.", ".norm."),
+    (r"\.(group|spatial)_norm\.", ".norm."),
     (r"\.to_([qkv])\.", r".\1."),
     (r"\.to_out\.0\.", ".proj_out."),
 )
 
 
 def _recognizes(source: Source) -> bool:
-    return source.says("_class_name") == "VQModel" and source.says("norm_type") in (None, "group")
+    return source.says("_class_name") == "VQModel"
 
 
 def _convert(source: Source) -> Converted:

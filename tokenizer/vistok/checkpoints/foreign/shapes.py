@@ -33,6 +33,7 @@ def _described(weights: Weights) -> Described:
         "decoder": _side(weights, "decoder", "up"),
         "quantizer_kernel": None if beside is None else beside.shape[-1],
         "shortcut": _shortcut(weights),
+        "modulated": "decoder.norm_out.conv_y.weight" in weights,
         "adaptive": any(".adaptive." in name for name in weights),
     }
 
