@@ -203,6 +203,9 @@ def test_a_clip_that_is_answered_before_its_end_is_not_sent_to_its_end(
         talk.begin()
         talk.grid(0)
         talk.end(1)
+        # Closed before it is read, a connection is reset, and an answer that is on its way may be lost.
+        for _ in talk.pieces():
+            pass
 
     assert collect(serve(first_only), iter(lambda: MEBIBYTE, None)) == [grid_of(0)]
 

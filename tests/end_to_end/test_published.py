@@ -43,4 +43,5 @@ def test_a_picture_of_any_size_there_and_back(family: str, url: str, folders: di
         assert grid == encode_picture(tokenizer, picture)
         back = np.asarray(client.decode(grid))
     assert back.shape == (45, 31, 3)
-    assert np.array_equal(back, decode_grid(tokenizer, grid))
+    # Convolutions and attention round by the number of threads: here and there a pixel by one level.
+    assert np.abs(back.astype(int) - decode_grid(tokenizer, grid)).max() <= 1

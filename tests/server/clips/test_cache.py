@@ -1,9 +1,10 @@
 """Clips made once for all who wait for them, and kept."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -12,6 +13,7 @@ from vistok_server.bounded_folder import BoundedFolder
 from vistok_server.clips.cache import ClipCache
 
 NAME = "0" * 32
+Value = TypeVar("Value")
 
 
 class Film:
@@ -37,9 +39,19 @@ class Film:
             raise
 
 
+async def off_loop(function: Callable[..., Value], *arguments: object) -> Value:
+    """Run on a thread, as the engine does: who leaves while it works waits for it."""
+    running = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
+
+
 @pytest.fixture
 def cache(tmp_path: Path) -> ClipCache:
-    return ClipCache(BoundedFolder(tmp_path, 1000), asyncio.to_thread)
+    return ClipCache(BoundedFolder(tmp_path, 1000), off_loop)
 
 
 def waiter(cache: ClipCache, film: Film, name: str = NAME) -> "asyncio.Task[int]":
@@ -112,7 +124,7 @@ async def test_a_failure_is_told_to_all(cache: ClipCache, tmp_path: Path) -> Non
 async def test_what_is_larger_than_the_folder_is_not_kept_nor_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache = ClipCache(BoundedFolder(tmp_path, 95), asyncio.to_thread)
+    cache = ClipCache(BoundedFolder(tmp_path, 95), off_loop)
     film = Film()
     film.may_go_on.set()
     await waiter(cache, film)
@@ -124,7 +136,7 @@ async def test_what_is_larger_than_the_folder_is_not_kept_nor_tried_again(
 
 
 async def test_what_finds_no_room_now_is_tried_again(tmp_path: Path) -> None:
-    cache = ClipCache(BoundedFolder(tmp_path, 150), asyncio.to_thread)
+    cache = ClipCache(BoundedFolder(tmp_path, 150), off_loop)
     other, film = "1" * 32, Film()
     film.may_go_on.set()
     await waiter(cache, film, other)
