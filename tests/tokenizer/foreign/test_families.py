@@ -63,11 +63,11 @@ def test_names_that_do_not_fit_are_listed(tmp_path: Path) -> None:
     assert "decoder.surprise.weight" in caught.value.detail
 
 
-_GOLDEN = Path(os.environ.get("VISTOK_GOLDEN", "nowhere"))
+_GOLDEN = Path(os.environ.get("GOLDEN_TOKENIZERS", "nowhere"))
 _GOLDEN_RANGES = {"commavq": (0, 255), "maskgit-vq": (0, 1), "maskbit": (0, 1)}
 
 
-@pytest.mark.skipif(not _GOLDEN.is_dir(), reason="VISTOK_GOLDEN names no folder of the originals' ids")
+@pytest.mark.skipif(not _GOLDEN.is_dir(), reason="GOLDEN_TOKENIZERS names no folder of the originals' ids")
 @pytest.mark.parametrize("folder", sorted(_GOLDEN.glob("*/recon.npy")), ids=lambda file: file.parent.name)
 def test_the_originals_agree(folder: Path) -> None:
     """Folders with a checkpoint, `input.npy` uint8, and the original's `indices.npy` and `recon.npy`."""
