@@ -10,11 +10,15 @@ from tests.service import Service, started
 from vistok.tokenizer import VisualTokenizer
 
 
+def saved(tokenizer: VisualTokenizer, temporary: pytest.TempPathFactory) -> Path:
+    folder = temporary.mktemp("served") / "tiny"
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("served") / "tiny"
-    tiny_tokenizer_of().save_pretrained(path)
-    return path
+    return saved(tiny_tokenizer_of(), tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +34,7 @@ def tokenizer(folder: Path) -> VisualTokenizer:
 
 @pytest.fixture(scope="session")
 def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("served") / "tiny-video"
-    tiny_video_tokenizer_of().save_pretrained(path)
-    return path
+    return saved(tiny_video_tokenizer_of(), tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

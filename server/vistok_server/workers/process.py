@@ -30,7 +30,7 @@ class ProcessWorker:
         self._settings = settings
         self._placement = placement
         self._process: subprocess.Popen[bytes] | None = None
-        self._lanes: list[Lane] = []
+        self._opened: list[Lane] = []
         self._free: list[Lane] = []
         self._running: dict[Batch, Lane] = {}
 
@@ -41,8 +41,8 @@ class ProcessWorker:
 
     async def start(self) -> Mapping[str, TokenizerInfo]:
         """Start the child and wait until it is ready; VistokError when it cannot load, WorkerLost."""
-        self._lanes = [Lane() for _ in range(self.lanes)]
-        shared = [descriptor for lane in self._lanes for descriptor in lane.descriptors]
+        self._opened = [Lane() for _ in range(self.lanes)]
+        shared = [descriptor for lane in self._opened for descriptor in lane.descriptors]
         arguments = [*self._placement.to_arguments(), *map(str, shared)]
         # Not asyncio's: a start that is cancelled must not forget its child.
         self._process = subprocess.Popen(
@@ -51,8 +51,8 @@ class ProcessWorker:
             pass_fds=shared,
             env={**_PATIENT_THREADS, **os.environ},
         )
-        self.lost, *_ = [await lane.open() for lane in self._lanes]
-        self._free = [*self._lanes]
+        self.lost, *_ = [await lane.open() for lane in self._opened]
+        self._free = [*self._opened]
         return await self._load(self._settings)
 
     async def change(self, sources: list[str]) -> Mapping[str, TokenizerInfo]:
@@ -81,8 +81,8 @@ class ProcessWorker:
         process, self._process = self._process, None
         if process is None:
             return
-        is_busy = any(lane.owes_an_answer for lane in self._lanes)
-        for lane in self._lanes:
+        is_busy = any(lane.owes_an_answer for lane in self._opened)
+        for lane in self._opened:
             lane.close()
         if not is_busy:
             with suppress(subprocess.TimeoutExpired):
@@ -93,7 +93,7 @@ class ProcessWorker:
             logger.warning("worker process %d ended with status %d", process.pid, status)
 
     async def _load(self, settings: Settings) -> Mapping[str, TokenizerInfo]:
-        ready = await self._lanes[0].load(settings)
+        ready = await self._opened[0].load(settings)
         if ready.failed is not None:
             raise ready.failed.error
         assert ready.tokenizers is not None

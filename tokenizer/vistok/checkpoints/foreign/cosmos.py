@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vistok.autoencoders.cosmos.config import CosmosConfig, CosmosVideoConfig, VideoSideConfig
 from vistok.checkpoints.foreign.family import Converted, Family
-from vistok.checkpoints.foreign.renaming import MIDDLE, Rule, Weights, renamed, within
+from vistok.checkpoints.foreign.renaming import MIDDLE, Rule, Weights, count, renamed, within
 from vistok.checkpoints.foreign.source import Source
 from vistok.config import QuantizerConfig, parse
 from vistok_protocol.errors import ErrorCode, VistokError
@@ -154,10 +154,10 @@ def _around(weights: Weights, axes: int, inner: str = "") -> Described:
 
 
 def _side(weights: Weights, levels: str, inner: str = "") -> Described:
-    numbers = range(_count(weights, rf"{levels}\.(\d+)\."))
+    numbers = range(count(weights, rf"{levels}\.(\d+)\."))
     return {
         "widths": [weights[f"{levels}.{level}.block.0.conv1{inner}.weight"].shape[0] for level in numbers],
-        "blocks": [_count(weights, rf"{levels}\.{level}\.block\.(\d+)\.") for level in numbers],
+        "blocks": [count(weights, rf"{levels}\.{level}\.block\.(\d+)\.") for level in numbers],
         "attention": [f"{levels}.{level}.attn.0{inner}.q.weight" in weights for level in numbers],
     }
 
@@ -192,11 +192,6 @@ def _quantizer(source: Source, latent_dim: int) -> QuantizerConfig:
             "discrete tokenizers (DI, DV), with its levels in the archives or in a config",
         )
     return QuantizerConfig(type="FSQ", arguments={"levels": levels})
-
-
-def _count(weights: Weights, pattern: str) -> int:
-    numbers = (int(found[1]) for name in weights if (found := re.match(pattern, name)))
-    return max(numbers, default=-1) + 1
 
 
 COSMOS_IMAGE = Family("cosmos-di", _is_of_pictures, partial(_convert, read=_of_pictures), _LICENCE)

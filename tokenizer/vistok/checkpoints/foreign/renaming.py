@@ -45,3 +45,9 @@ def turned_over(weights: Weights, beginning: str) -> Weights:
         pattern.sub(lambda found: f"{found[1]}{last - int(found[2])}", name): weight
         for name, weight in weights.items()
     }
+
+
+def count(weights: Weights, pattern: str) -> int:
+    """Give how many there are of what the pattern's group numbers from 0 on, at the beginning of names."""
+    numbers = (int(found[1]) for name in weights if (found := re.match(pattern, name)))
+    return max(numbers, default=-1) + 1

@@ -1,8 +1,6 @@
 """The config of a VQGAN, as the names and shapes of its weights tell it."""
 
-import re
-
-from vistok.checkpoints.foreign.renaming import Weights
+from vistok.checkpoints.foreign.renaming import Weights, count
 from vistok_protocol.errors import ErrorCode, VistokError
 
 Described = dict[str, object]
@@ -39,10 +37,10 @@ def _described(weights: Weights) -> Described:
 
 
 def _side(weights: Weights, side: str, way: str) -> Described:
-    levels = range(_count(weights, rf"{side}\.{way}\.(\d+)\."))
+    levels = range(count(weights, rf"{side}\.{way}\.(\d+)\."))
     return {
         "widths": [weights[f"{side}.{way}.{level}.block.0.conv1.weight"].shape[0] for level in levels],
-        "blocks": [_count(weights, rf"{side}\.{way}\.{level}\.block\.(\d+)\.") for level in levels],
+        "blocks": [count(weights, rf"{side}\.{way}\.{level}\.block\.(\d+)\.") for level in levels],
         "attention": [f"{side}.{way}.{level}.attn.0.q.weight" in weights for level in levels],
         "middle": _middle(weights, side),
         "bias": f"{side}.{way}.0.block.0.conv1.bias" in weights,
@@ -52,8 +50,8 @@ def _side(weights: Weights, side: str, way: str) -> Described:
 
 
 def _middle(weights: Weights, side: str) -> str:
-    count = _count(weights, rf"{side}\.mid\.(\d+)\.")
-    return "".join("a" if f"{side}.mid.{index}.q.weight" in weights else "r" for index in range(count))
+    blocks = count(weights, rf"{side}\.mid\.(\d+)\.")
+    return "".join("a" if f"{side}.mid.{index}.q.weight" in weights else "r" for index in range(blocks))
 
 
 def _shortcut(weights: Weights) -> str:
@@ -63,8 +61,3 @@ def _shortcut(weights: Weights) -> str:
             takes_input = weight.shape[1] == weights[f"{block}conv1.weight"].shape[1]
             return "input" if takes_input else "result"
     return "input"
-
-
-def _count(weights: Weights, pattern: str) -> int:
-    numbers = (int(found[1]) for name in weights if (found := re.match(pattern, name)))
-    return max(numbers, default=-1) + 1

@@ -16,8 +16,7 @@ _SIGNS = {"encoder.down.0.block.0.conv1.bias", "encoder.mid.block_1.norm1.weight
 
 
 def _weights(source: Source) -> Weights:
-    inner = within(source.weights, _FIRST_STAGE)
-    return inner or without(source.weights, _LEFT_BY_TRAINING)
+    return without(within(source.weights, _FIRST_STAGE) or source.weights, _LEFT_BY_TRAINING)
 
 
 def _recognizes(source: Source) -> bool:
@@ -26,7 +25,7 @@ def _recognizes(source: Source) -> bool:
 
 
 def _convert(source: Source) -> Converted:
-    weights = renamed(without(_weights(source), _LEFT_BY_TRAINING), MIDDLE)
+    weights = renamed(_weights(source), MIDDLE)
     if _GUMBEL_TABLE in weights:
         return vqgan(without(weights, ("quantize.",)), _gumbel(within(weights, "quantize.")))
     quantizer = codebook(weights.pop(_TABLE), "distance")
